@@ -1,0 +1,108 @@
+"""Load one TOML file into one frozen model; every fault is worded for the person who wrote it."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from telemetry.errors import ConfigError
+
+FILE_BYTES_MAX = 1_048_576
+
+
+class Section(BaseModel):
+    """A table of a file that people write: frozen, and a misspelt key is an error."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=()
+    )
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def load(path: Path, model: type[SectionT]) -> SectionT:
+    """Return the file at ``path`` as ``model``.
+
+    Raises:
+        ConfigError: naming the file, the key, what is wrong with it and the nearest right key.
+    """
+    return parse(read(path), model, name=path.name)
+
+
+def read(path: Path) -> bytes:
+    """Return the file's bytes; raise ``ConfigError`` when it is absent, unreadable or huge."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror or error}", hint="`tierwise init` writes a first one"
+        ) from error
+    if len(content) > FILE_BYTES_MAX:
+        raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX} bytes", hint="is it the right file?")
+    return content
+
+
+def parse(content: bytes, model: type[SectionT], *, name: str) -> SectionT:
+    """Return TOML ``content`` as ``model``; ``name`` is the file's name in messages."""
+    try:
+        table = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{name}: not TOML: {error}") from error
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError(_wording(error, model, name)) from error
+
+
+def _wording(error: ValidationError, model: type[Section], name: str) -> str:
+    lines = []
+    for fault in error.errors(include_url=False):
+        path = ".".join(str(part) for part in fault["loc"])
+        lines.append(f"{name}: {path + ': ' if path else ''}{_sentence(fault, model)}")
+    return "\n".join(lines)
+
+
+def _sentence(fault: Any, model: type[Section]) -> str:
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(model, fault["loc"][:-1])
+        near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
+        if near:
+            return f"unknown key; did you mean {near[0]!r}?"
+        return f"unknown key; known here: {', '.join(sorted(known))}"
+    if fault["type"] == "missing":
+        return "is missing"
+    message = str(fault["msg"])
+    return message.removeprefix("Value error, ")
+
+
+def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Return the keys that ``model`` knows at a place inside it, walking maps and lists."""
+    here: Any = model
+    for part in location:
+        here = _step_into(here, part)
+    if isinstance(here, type) and issubclass(here, BaseModel):
+        return [field.alias or key for key, field in here.model_fields.items()]
+    return []
+
+
+def _step_into(here: Any, part: Any) -> Any:
+    if isinstance(here, type) and issubclass(here, BaseModel):
+        for key, field in here.model_fields.items():
+            if part in (key, field.alias):
+                return _unwrapped(field.annotation)
+        return None
+    arguments = getattr(here, "__args__", ())
+    return _unwrapped(arguments[-1]) if arguments else None
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """Return the model inside ``X | None`` or ``Annotated[X, ...]``; maps and lists stay."""
+    arguments = [a for a in getattr(annotation, "__args__", ()) if a is not type(None)]
+    origin = getattr(annotation, "__origin__", None)
+    if arguments and (origin is None or len(arguments) == 1) and origin not in (list, tuple, dict):
+        return _unwrapped(arguments[0])
+    return annotation
