@@ -42,7 +42,9 @@ def read(path: Path) -> bytes:
             f"{path}: {error.strerror or error}", hint="`tierwise init` writes a first one"
         ) from error
     if len(content) > FILE_BYTES_MAX:
-        raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX} bytes", hint="is it the right file?")
+        raise ConfigError(
+            f"{path}: larger than {FILE_BYTES_MAX} bytes", hint="is it the right file?"
+        )
     return content
 
 

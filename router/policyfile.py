@@ -1,0 +1,153 @@
+"""policy.toml: the table that people declare and review. Only its form is checked here."""
+
+from datetime import date
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from router.config import Name
+from telemetry.configfile import Section
+from telemetry.records import Dialect, OnFail
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}/[^\s\"]{1,200}$")]
+
+
+class TierConfig(Section):
+    """One rung of the ladder."""
+
+    models: tuple[ModelName, ...] = Field(
+        description="as provider/model; each is tried when the one before it is down",
+        min_length=1,
+        max_length=16,
+    )
+    params: dict[Dialect, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="request fields set on this tier, per dialect, for example reasoning_effort",
+    )
+
+
+class PinConfig(Section):
+    """A role held to one model, by somebody who answers for it."""
+
+    model: ModelName = Field(description="the only model that may answer")
+    reason: str = Field(min_length=3, max_length=500, description="why")
+    owner: str = Field(min_length=3, max_length=200, description="who answers for it")
+    until: date | None = Field(
+        None, description="last day; afterwards the pin still holds, and warns until renewed"
+    )
+
+
+class RoleRules(Section):
+    """What may be said of a role, and said again for one collaboration mode."""
+
+    tier: Name | None = Field(None, description="where its steps start, and what they fall back to")
+    range: tuple[Name, Name] | None = Field(
+        None, description="lowest and highest tier that escalation and learning may reach"
+    )
+    on_fail: OnFail | None = Field(
+        None, description="what a failed check or a failed tier does: accept, step, top"
+    )
+    quality_floor: Share | None = Field(None, description="mean quality the role must keep")
+    learn: Literal["off", "observe", "propose", "bounded"] | None = Field(
+        None, description="what the learner may do with it"
+    )
+    pin: PinConfig | None = Field(None, description="hold the role to one model")
+
+
+class RoleConfig(RoleRules):
+    """One role."""
+
+    description: str = Field("", max_length=500, description="for people")
+    caller_pins: bool | None = Field(
+        None, description="may callers name a model for it; `callers.pins` when absent"
+    )
+    mode: dict[Name, RoleRules] = Field(
+        default_factory=dict, description="what differs in a collaboration mode"
+    )
+
+
+class ShapeRule(Section):
+    """A role for steps of a certain shape; every condition given must hold."""
+
+    role: Name = Field(description="the role such steps get")
+    schema_: bool | None = Field(
+        None, alias="schema", description="asks (or does not ask) for a JSON schema"
+    )
+    choices_max: int | None = Field(
+        None, ge=1, description="the answer is one of at most so many values"
+    )
+    tools: bool | None = Field(None, description="offers (or does not offer) tools")
+    tools_max: int | None = Field(None, ge=0, description="offers at most so many tools")
+    tool_choice_forced: bool | None = Field(None, description="a tool must be called")
+    body_kb_min: int | None = Field(None, ge=1, description="the request is at least this large")
+    body_kb_max: int | None = Field(None, ge=1, description="the request is at most this large")
+    messages_max: int | None = Field(None, ge=1, description="at most so many messages")
+    images: bool | None = Field(None, description="holds (or does not hold) images")
+    code: bool | None = Field(None, description="the last user text holds code or a diff")
+    output_tokens_max: int | None = Field(
+        None, ge=1, description="the caller wants at most so many output tokens"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_condition(self) -> Self:
+        if not (self.model_fields_set - {"role"}):
+            raise ValueError(
+                f"the rule for role {self.role!r} has no condition and would match all"
+            )
+        return self
+
+
+class CallersConfig(Section):
+    """What callers may do beyond naming a role."""
+
+    pins: bool = Field(False, description="may a caller name a model of the policy directly")
+
+
+class CostAlertConfig(Section):
+    """The alert on spend."""
+
+    budget_usd_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        description="planned spend"
+    )
+
+
+class QualityAlertConfig(Section):
+    """The alert on quality."""
+
+    sample: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of answers that are judged"
+    )
+
+
+class NotifyConfig(Section):
+    """Where alerts go."""
+
+    kind: Literal["webhook"] = Field(description="what is called")
+    url_env: str = Field(description="environment variable that holds its address")
+
+
+class AlertsConfig(Section):
+    """Both alerts; a policy that learns needs both."""
+
+    cost: CostAlertConfig | None = Field(None, description="cost alert")
+    quality: QualityAlertConfig | None = Field(None, description="quality alert")
+    notify: tuple[NotifyConfig, ...] = Field((), description="sinks", max_length=16)
+
+
+class PolicyFile(Section):
+    """policy.toml, whole."""
+
+    schema_: Literal[1] = Field(alias="schema", description="version of the file's format")
+    ladder: tuple[Name, ...] = Field(
+        description="tiers, cheapest first", min_length=1, max_length=16
+    )
+    tiers: dict[Name, TierConfig] = Field(description="the models of each tier")
+    roles: dict[Name, RoleConfig] = Field(
+        default_factory=dict, description="tables of roles; `default` serves all others"
+    )
+    shapes: tuple[ShapeRule, ...] = Field(
+        (), description="roles by shape of the request, first match wins", max_length=100
+    )
+    callers: CallersConfig = Field(default_factory=CallersConfig)
+    alerts: AlertsConfig = Field(default_factory=AlertsConfig)
