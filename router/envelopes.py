@@ -1,0 +1,39 @@
+"""Our errors in the words of the caller's dialect."""
+
+from typing import Any
+
+import msgspec
+
+from telemetry.errors import StepError
+from telemetry.records import Dialect
+
+
+def body(error: StepError, dialect: Dialect, *, request_id: str) -> bytes:
+    """Return ``error`` as the JSON body that the dialect's clients parse."""
+    return msgspec.json.encode(_envelope(error, dialect, request_id))
+
+
+def event(error: StepError, dialect: Dialect, *, request_id: str) -> bytes:
+    """Return ``error`` as the server-sent event that ends a stream of the dialect."""
+    if dialect is Dialect.RESPONSES:
+        payload: dict[str, Any] = {
+            "type": "error",
+            "code": error.code,
+            "message": str(error),
+            "param": None,
+            "sequence_number": 0,
+        }
+    else:
+        payload = _envelope(error, dialect, request_id)
+    data = b"data: " + msgspec.json.encode(payload) + b"\n\n"
+    return data if dialect is Dialect.CHAT else b"event: error\n" + data
+
+
+def _envelope(error: StepError, dialect: Dialect, request_id: str) -> dict[str, Any]:
+    if dialect is Dialect.MESSAGES:
+        return {
+            "type": "error",
+            "error": {"type": error.type, "message": str(error), "code": error.code},
+            "request_id": request_id,
+        }
+    return {"error": {"message": str(error), "type": error.type, "param": None, "code": error.code}}

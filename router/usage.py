@@ -1,0 +1,265 @@
+"""What an answer says of itself, in any dialect: id, model, why it ended, and its tokens.
+
+Cached tokens stand inside OpenAI's input tokens and outside Anthropic's; here they are always
+inside. A number that cannot be true (negative, fractional, astronomic) is unknown.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from router import sse
+from telemetry.records import Dialect, Tokens
+
+TOKENS_MAX: Final = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Reading:
+    """What has been read of one answer so far."""
+
+    response_id: str | None = None
+    response_model: str | None = None
+    finish_reasons: list[str] = field(default_factory=list)
+    tokens: Tokens = field(default_factory=Tokens)
+    finished: bool = False  # the dialect's own last frame was seen
+    error_type: str | None = None
+    usage: dict[str, Any] = field(default_factory=dict)  # Anthropic's, joined over its frames
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: Any = None
+
+
+class _Chat(msgspec.Struct):
+    id: Any = None
+    model: Any = None
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+class _Response(msgspec.Struct):
+    id: Any = None
+    model: Any = None
+    status: Any = None
+    incomplete_details: Any = None
+    usage: Any = None
+    error: Any = None
+
+
+class _ResponseEvent(msgspec.Struct):
+    type: Any = None
+    response: _Response | None = None
+
+
+class _Message(msgspec.Struct):
+    type: Any = None
+    id: Any = None
+    model: Any = None
+    stop_reason: Any = None
+    usage: Any = None
+    error: Any = None
+
+
+class _MessageEvent(msgspec.Struct):
+    type: Any = None
+    message: _Message | None = None
+    delta: Any = None
+    usage: Any = None
+    error: Any = None
+
+
+_CHAT = msgspec.json.Decoder(_Chat)
+_RESPONSE = msgspec.json.Decoder(_Response)
+_RESPONSE_EVENT = msgspec.json.Decoder(_ResponseEvent)
+_MESSAGE = msgspec.json.Decoder(_Message)
+_MESSAGE_EVENT = msgspec.json.Decoder(_MessageEvent)
+
+
+def read_answer(dialect: Dialect, answer: bytes) -> Reading:
+    """Return what a whole, unstreamed answer says; an odd one says nothing. Never raises."""
+    reading = Reading()
+    try:
+        _ANSWERS[dialect](reading, answer)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return Reading()
+    return reading
+
+
+class StreamReader:
+    """Reads a streamed answer as it passes, event by event. Never raises on odd events."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.reading = Reading()
+        self._read = _EVENTS[dialect]
+        self._splitter = sse.Splitter()
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the stream."""
+        for event in self._splitter.feed(chunk):
+            self.event(event)
+
+    def event(self, event: bytes) -> bool:
+        """Take one whole event; return whether it carries nothing but a chat stream's usage."""
+        data = sse.data_of(event)
+        if not data:
+            return False
+        try:
+            return self._read(self.reading, data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return False
+
+
+def _chat(reading: Reading, data: bytes) -> bool:
+    if data == b"[DONE]":
+        reading.finished = True
+        return False
+    chunk = _CHAT.decode(data)
+    _identify(reading, chunk.id, chunk.model)
+    for choice in chunk.choices or ():
+        if isinstance(choice.finish_reason, str):
+            reading.finish_reasons.append(choice.finish_reason)
+    if isinstance(chunk.usage, dict):
+        reading.tokens = _openai_tokens(chunk.usage, "prompt", "completion")
+    if chunk.error is not None:
+        reading.error_type = _error_type(chunk.error)
+    return isinstance(chunk.usage, dict) and not chunk.choices
+
+
+def _chat_answer(reading: Reading, data: bytes) -> None:
+    _chat(reading, data)
+    reading.finished = bool(reading.finish_reasons)
+
+
+def _embeddings_answer(reading: Reading, data: bytes) -> None:
+    answer = _RESPONSE.decode(data)
+    _identify(reading, answer.id, answer.model)
+    if isinstance(answer.usage, dict):
+        reading.tokens = Tokens(input=_count(answer.usage.get("prompt_tokens")))
+    reading.finished = answer.error is None
+
+
+def _response_answer(reading: Reading, data: bytes) -> None:
+    _response(reading, _RESPONSE.decode(data))
+
+
+def _response(reading: Reading, answer: _Response) -> None:
+    _identify(reading, answer.id, answer.model)
+    if isinstance(answer.usage, dict):
+        reading.tokens = _openai_tokens(answer.usage, "input", "output")
+    if isinstance(answer.status, str) and answer.status not in ("in_progress", "queued"):
+        detail = answer.incomplete_details
+        reason = detail.get("reason") if isinstance(detail, dict) else None
+        reading.finish_reasons = [reason if isinstance(reason, str) else answer.status]
+        reading.finished = True
+    if answer.error is not None:
+        reading.error_type = _error_type(answer.error)
+
+
+def _response_event(reading: Reading, data: bytes) -> bool:
+    if data == b"[DONE]":
+        return False
+    event = _RESPONSE_EVENT.decode(data)
+    if event.response is not None:
+        _response(reading, event.response)
+    elif event.type == "error":
+        reading.error_type = _error_type(msgspec.json.decode(data))
+    return False
+
+
+def _message_answer(reading: Reading, data: bytes) -> None:
+    message = _MESSAGE.decode(data)
+    if message.type == "error":
+        reading.error_type = _error_type(message.error)
+        return
+    _identify(reading, message.id, message.model)
+    if isinstance(message.stop_reason, str):
+        reading.finish_reasons = [message.stop_reason]
+        reading.finished = True
+    if isinstance(message.usage, dict):
+        reading.tokens = _anthropic_tokens(message.usage)
+
+
+def _message_event(reading: Reading, data: bytes) -> bool:
+    event = _MESSAGE_EVENT.decode(data)
+    if event.message is not None:
+        _identify(reading, event.message.id, event.message.model)
+        if isinstance(event.message.usage, dict):
+            # Its output count is of the first tokens only; the last frame has the whole.
+            reading.usage = {**event.message.usage, "output_tokens": None}
+    if isinstance(event.delta, dict) and isinstance(event.delta.get("stop_reason"), str):
+        reading.finish_reasons = [event.delta["stop_reason"]]
+    if isinstance(event.usage, dict):
+        reading.usage.update((k, v) for k, v in event.usage.items() if v is not None)
+    if event.message is not None or event.usage is not None:
+        reading.tokens = _anthropic_tokens(reading.usage)
+    if event.type == "message_stop":
+        reading.finished = True
+    elif event.type == "error":
+        reading.error_type = _error_type(event.error)
+    return False
+
+
+def _identify(reading: Reading, answer_id: Any, model: Any) -> None:
+    if reading.response_id is None and isinstance(answer_id, str) and answer_id:
+        reading.response_id = answer_id
+    if reading.response_model is None and isinstance(model, str) and model:
+        reading.response_model = model
+
+
+def _error_type(error: Any) -> str:
+    kind = error.get("type") or error.get("code") if isinstance(error, dict) else None
+    return kind if isinstance(kind, str) and 0 < len(kind) <= 64 else "upstream_error"
+
+
+def _openai_tokens(usage: dict[str, Any], of_input: str, of_output: str) -> Tokens:
+    return Tokens(
+        input=_count(usage.get(f"{of_input}_tokens")),
+        output=_count(usage.get(f"{of_output}_tokens")),
+        cache_read=_count(_inside(usage, f"{of_input}_tokens_details", "cached_tokens")),
+        cache_write=_count(_inside(usage, f"{of_input}_tokens_details", "cache_write_tokens")),
+        reasoning=_count(_inside(usage, f"{of_output}_tokens_details", "reasoning_tokens")),
+    )
+
+
+def _anthropic_tokens(usage: dict[str, Any]) -> Tokens:
+    plain = _count(usage.get("input_tokens"))
+    read = _count(usage.get("cache_read_input_tokens"))
+    write = _count(usage.get("cache_creation_input_tokens"))
+    return Tokens(
+        input=None if plain is None else plain + (read or 0) + (write or 0),
+        output=_count(usage.get("output_tokens")),
+        cache_read=read,
+        cache_write=write,
+        reasoning=_count(_inside(usage, "output_tokens_details", "thinking_tokens")),
+    )
+
+
+def _inside(usage: dict[str, Any], outer: str, inner: str) -> Any:
+    details = usage.get(outer)
+    return details.get(inner) if isinstance(details, dict) else None
+
+
+def _count(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 <= value <= TOKENS_MAX or value != int(value):
+        return None
+    return int(value)
+
+
+_ANSWERS: Final[dict[Dialect, Callable[[Reading, bytes], object]]] = {
+    Dialect.CHAT: _chat_answer,
+    Dialect.RESPONSES: _response_answer,
+    Dialect.MESSAGES: _message_answer,
+    Dialect.EMBEDDINGS: _embeddings_answer,
+}
+_EVENTS: Final[dict[Dialect, Callable[[Reading, bytes], bool]]] = {
+    Dialect.CHAT: _chat,
+    Dialect.RESPONSES: _response_event,
+    Dialect.MESSAGES: _message_event,
+    Dialect.EMBEDDINGS: _chat,
+}
