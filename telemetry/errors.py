@@ -4,6 +4,7 @@
 
     TierwiseError
     ├── ConfigError            a file or a flag is wrong; the process ends with exit code 2
+    ├── CheckCrashed           a check broke; it has said nothing about the answer
     └── StepError              a step cannot be served; the caller gets it in its own dialect
         ├── InvalidRequest     400 (and 404, 405, 408, 413, 415, 431)
         ├── Unauthorized       401
@@ -72,6 +73,15 @@ class ConfigError(TierwiseError):
     """A file, a key or a flag is wrong: said once, for a person, with the remedy."""
 
     exit_code: ClassVar[int] = 2
+
+
+class CheckCrashed(TierwiseError):
+    """A check broke or ran out of time: counted and shown, never a bad score."""
+
+    def __init__(self, message: str, *, check: str, version: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.check = check
+        self.version = version
 
 
 class StepError(TierwiseError):
