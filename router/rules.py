@@ -1,0 +1,222 @@
+"""What policy.toml means: every role with its defaults filled in, and every fault of the table."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from router.policyfile import PinConfig, PolicyFile, RoleConfig, RoleRules
+from router.roles import AUTO, DEFAULT
+from router.shaperule import contradiction, covers
+from telemetry.errors import ConfigError
+from telemetry.records import OnFail
+
+Learn = Literal["off", "observe", "propose", "bounded"]
+
+BOTH_ALERTS = (
+    "a cost alert alone teaches a router to get cheap and dumb; "
+    "a quality alert alone, expensive and safe"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """One thing wrong with the policy: the key, what is wrong, and how to mend it."""
+
+    where: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"policy.toml: {self.where}: {self.message}; {self.remedy}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """One role in one collaboration mode, nothing left open."""
+
+    role: str
+    mode: str | None
+    tier: str
+    range: tuple[str, str]  # lowest and highest tier
+    on_fail: OnFail
+    quality_floor: float | None
+    learn: Learn
+    pin: PinConfig | None
+    caller_pins: bool
+
+    @property
+    def where(self) -> str:
+        """The table of policy.toml that they come from."""
+        return f"roles.{self.role}" if self.mode is None else f"roles.{self.role}.mode.{self.mode}"
+
+
+def refuse(faults: list[Fault]) -> None:
+    """Raise one ``ConfigError`` that names every fault, or return when there is none."""
+    if faults:
+        raise ConfigError("\n".join(str(fault) for fault in faults))
+
+
+def roles_of(file: PolicyFile) -> dict[str, RoleConfig]:
+    """Return the roles of ``file`` with `default`, which every policy has."""
+    return {DEFAULT: RoleConfig()} | file.roles
+
+
+def rules_of(file: PolicyFile) -> Iterator[Rules]:
+    """Yield the rules of each role, and again for each collaboration mode it names."""
+    for name, role in roles_of(file).items():
+        yield _filled(file, name, None)
+        for mode in role.mode:
+            yield _filled(file, name, mode)
+
+
+def _filled(file: PolicyFile, name: str, mode: str | None) -> Rules:
+    role = roles_of(file)[name]
+    layers: list[RoleRules] = [role] if mode is None else [role.mode[mode], role]
+    top = file.ladder[-1]
+    tier = next((layer.tier for layer in layers if layer.tier), top)
+    return Rules(
+        role=name,
+        mode=mode,
+        tier=tier,
+        range=next((layer.range for layer in layers if layer.range), (tier, top)),
+        on_fail=next((layer.on_fail for layer in layers if layer.on_fail), OnFail.STEP),
+        quality_floor=next(
+            (layer.quality_floor for layer in layers if layer.quality_floor is not None), None
+        ),
+        learn=next((layer.learn for layer in layers if layer.learn), "off"),
+        pin=next((layer.pin for layer in layers if layer.pin), None),
+        caller_pins=file.callers.pins if role.caller_pins is None else role.caller_pins,
+    )
+
+
+def faults_of(file: PolicyFile) -> list[Fault]:
+    """Return everything in ``file`` that does not fit together."""
+    faults = [*_ladder_faults(file)]
+    if AUTO in file.roles:
+        faults.append(
+            Fault(
+                where=f"roles.{AUTO}",
+                message=f"the alias tierwise/{AUTO} means that the role is said elsewhere",
+                remedy="give the role another name",
+            )
+        )
+    for rules in rules_of(file):
+        faults += _role_faults(file, rules)
+    faults += _shape_faults(file)
+    return faults
+
+
+def _ladder_faults(file: PolicyFile) -> Iterator[Fault]:
+    for index, tier in enumerate(file.ladder):
+        if tier in file.ladder[:index]:
+            yield Fault(
+                where="ladder", message=f"tier {tier!r} stands twice", remedy="keep one of them"
+            )
+        if tier not in file.tiers:
+            yield Fault(
+                where="ladder",
+                message=f"tier {tier!r} has no table",
+                remedy=f"add [tiers.{tier}] with its models{_nearest(tier, file.tiers)}",
+            )
+    for tier in file.tiers:
+        if tier not in file.ladder:
+            yield Fault(
+                where=f"tiers.{tier}",
+                message="the tier is not on the ladder, so no step could reach it",
+                remedy=f"add {tier!r} to ladder{_nearest(tier, file.ladder)}",
+            )
+
+
+def _role_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
+    where = rules.where
+    unknown = [
+        tier for tier in dict.fromkeys((rules.tier, *rules.range)) if tier not in file.ladder
+    ]
+    for tier in unknown:
+        yield Fault(
+            where=where,
+            message=f"tier {tier!r} is not on the ladder",
+            remedy=f"the ladder is {', '.join(file.ladder)}{_nearest(tier, file.ladder)}",
+        )
+    if not unknown:
+        yield from _range_faults(file, rules)
+    yield from _learning_faults(file, rules)
+    if rules.pin is not None and not any(
+        rules.pin.model in tier.models for tier in file.tiers.values()
+    ):
+        models = [model for tier in file.tiers.values() for model in tier.models]
+        yield Fault(
+            where=f"{where}.pin",
+            message=f"model {rules.pin.model!r} is in no tier, so its tier is not known",
+            remedy=f"add it to the models of a tier{_nearest(rules.pin.model, models)}",
+        )
+
+
+def _range_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
+    low, start, high = (
+        file.ladder.index(tier) for tier in (rules.range[0], rules.tier, rules.range[1])
+    )
+    if low > high:
+        yield Fault(
+            where=f"{rules.where}.range",
+            message=f"{rules.range[0]!r} is above {rules.range[1]!r} on the ladder",
+            remedy=f'write range = ["{rules.range[1]}", "{rules.range[0]}"]',
+        )
+    elif not low <= start <= high:
+        yield Fault(
+            where=f"{rules.where}.tier",
+            message=f"{rules.tier!r} is outside the role's range "
+            f"{rules.range[0]!r} to {rules.range[1]!r}",
+            remedy="move the tier into the range or widen the range",
+        )
+
+
+def _learning_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
+    if rules.learn == "off":
+        return
+    missing = [
+        f"[alerts.{name}]"
+        for name, alert in (("cost", file.alerts.cost), ("quality", file.alerts.quality))
+        if alert is None
+    ]
+    if missing:
+        yield Fault(
+            where=f"{rules.where}.learn",
+            message=f"{rules.learn!r} needs both alerts: {BOTH_ALERTS}",
+            remedy=f'add {" and ".join(missing)}, or set learn = "off"',
+        )
+    if rules.quality_floor is None:
+        yield Fault(
+            where=f"{rules.where}.learn",
+            message=f"{rules.learn!r} needs to know which quality to keep",
+            remedy='add quality_floor (0 to 1), or set learn = "off"',
+        )
+
+
+def _shape_faults(file: PolicyFile) -> Iterator[Fault]:
+    known = roles_of(file)
+    for index, rule in enumerate(file.shapes):
+        where = f"shapes.{index}"
+        if rule.role not in known:
+            yield Fault(
+                where=where,
+                message=f"no role is called {rule.role!r}",
+                remedy=f"add [roles.{rule.role}]{_nearest(rule.role, known)}",
+            )
+        clash = contradiction(rule)
+        if clash is not None:
+            yield Fault(where=where, message=f"no request can match: {clash}", remedy="drop one")
+        for earlier, other in enumerate(file.shapes[:index]):
+            if covers(other, rule):
+                yield Fault(
+                    where=where,
+                    message=f"rule {earlier} for {other.role!r} matches all that this one would",
+                    remedy="put this rule before it, or drop one of them",
+                )
+                break
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
