@@ -21,14 +21,15 @@ BOTH_ALERTS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """One thing wrong with the policy: the key, what is wrong, and how to mend it."""
+    """One thing wrong with a file: the key, what is wrong, and how to mend it."""
 
+    file: str = "policy.toml"
     where: str
     message: str
     remedy: str
 
     def __str__(self) -> str:
-        return f"policy.toml: {self.where}: {self.message}; {self.remedy}"
+        return f"{self.file}: {self.where}: {self.message}; {self.remedy}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,14 +118,14 @@ def _ladder_faults(file: PolicyFile) -> Iterator[Fault]:
             yield Fault(
                 where="ladder",
                 message=f"tier {tier!r} has no table",
-                remedy=f"add [tiers.{tier}] with its models{_nearest(tier, file.tiers)}",
+                remedy=f"add [tiers.{tier}] with its models{nearest_name(tier, file.tiers)}",
             )
     for tier in file.tiers:
         if tier not in file.ladder:
             yield Fault(
                 where=f"tiers.{tier}",
                 message="the tier is not on the ladder, so no step could reach it",
-                remedy=f"add {tier!r} to ladder{_nearest(tier, file.ladder)}",
+                remedy=f"add {tier!r} to ladder{nearest_name(tier, file.ladder)}",
             )
 
 
@@ -137,7 +138,7 @@ def _role_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
         yield Fault(
             where=where,
             message=f"tier {tier!r} is not on the ladder",
-            remedy=f"the ladder is {', '.join(file.ladder)}{_nearest(tier, file.ladder)}",
+            remedy=f"the ladder is {', '.join(file.ladder)}{nearest_name(tier, file.ladder)}",
         )
     if not unknown:
         yield from _range_faults(file, rules)
@@ -149,7 +150,7 @@ def _role_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
         yield Fault(
             where=f"{where}.pin",
             message=f"model {rules.pin.model!r} is in no tier, so its tier is not known",
-            remedy=f"add it to the models of a tier{_nearest(rules.pin.model, models)}",
+            remedy=f"add it to the models of a tier{nearest_name(rules.pin.model, models)}",
         )
 
 
@@ -202,7 +203,7 @@ def _shape_faults(file: PolicyFile) -> Iterator[Fault]:
             yield Fault(
                 where=where,
                 message=f"no role is called {rule.role!r}",
-                remedy=f"add [roles.{rule.role}]{_nearest(rule.role, known)}",
+                remedy=f"add [roles.{rule.role}]{nearest_name(rule.role, known)}",
             )
         clash = contradiction(rule)
         if clash is not None:
@@ -217,6 +218,7 @@ def _shape_faults(file: PolicyFile) -> Iterator[Fault]:
                 break
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Return the end of a remedy that suggests the most similar name, or nothing."""
     near = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
