@@ -10,7 +10,8 @@ OURS = b"x-tierwise-"
 TEXT_MAX = 255
 
 # Hop-by-hop (RFC 9110, 7.6.1), what aiohttp writes itself, what is the caller's and ours
-# alone (keys, cookies, trace context, forwarding chains), and compression: usage is read in passing.
+# alone (keys, cookies, trace context, forwarding chains), and compression: usage is read as it
+# passes.
 _NOT_UPSTREAM = frozenset({
     b"accept-encoding", b"authorization", b"baggage", b"connection", b"content-length", b"cookie",
     b"expect", b"forwarded", b"host", b"keep-alive", b"proxy-authenticate", b"proxy-authorization",

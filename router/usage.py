@@ -90,23 +90,41 @@ def read_answer(dialect: Dialect, answer: bytes) -> Reading:
 
 
 class StreamReader:
-    """Reads a streamed answer as it passes, event by event. Never raises on odd events."""
+    """Reads a streamed answer as it passes and returns what the caller gets of it.
 
-    def __init__(self, dialect: Dialect) -> None:
+    That is every byte as it came; only where ``hide_usage`` says that tierwise itself asked for a
+    chat stream's usage, its frame is taken out again. Never raises on odd events.
+    """
+
+    def __init__(self, dialect: Dialect, *, hide_usage: bool = False) -> None:
         self.reading = Reading()
+        self.events = 0
+        self._hide_usage = hide_usage
         self._read = _EVENTS[dialect]
         self._splitter = sse.Splitter()
 
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the stream."""
-        for event in self._splitter.feed(chunk):
-            self.event(event)
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes of the stream; return those that go on."""
+        if not self._hide_usage:
+            for event in self._splitter.feed(chunk):
+                self._event(event)
+            return chunk
+        return b"".join(event for event in self._splitter.feed(chunk) if not self._event(event))
 
-    def event(self, event: bytes) -> bool:
-        """Take one whole event; return whether it carries nothing but a chat stream's usage."""
+    def end(self) -> bytes:
+        """Take the end of the stream; return what was held back."""
+        rest = self._splitter.flush()
+        if rest:
+            hidden = self._event(rest)
+            return rest if self._hide_usage and not hidden else b""
+        return b""
+
+    def _event(self, event: bytes) -> bool:
+        """Read one whole event; return whether it carries nothing but a chat stream's usage."""
         data = sse.data_of(event)
         if not data:
             return False
+        self.events += 1
         try:
             return self._read(self.reading, data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):

@@ -1,0 +1,171 @@
+"""One step on its way through the gateway: what is known of it so far."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from router.gateway import Gateway
+from router.reload import Loaded
+from router.request import Endpoint, Request, Scope, parent_of
+from router.targets import Target
+from router.usage import Reading
+from telemetry import propagation
+from telemetry.records import Attempt, Cause, Decision, Outcome
+
+CLIENT_CLOSED: Final = 499  # as nginx writes a caller that hung up
+
+
+@dataclass(kw_only=True, slots=True)
+class Trial:
+    """One attempt while it runs."""
+
+    number: int
+    cause: Cause
+    tier: str
+    target: Target
+    span_id: str
+    started_ns: int
+    started: float
+    status: int | None = None
+    error_type: str | None = None
+    first_chunk_seconds: float | None = None
+    reading: Reading = field(default_factory=Reading)
+    billed: bool = True  # False when the provider cannot have done any work
+    request_body: bytes = b""
+    answer_body: bytes = b""
+
+
+@dataclass(kw_only=True, slots=True)
+class Exchange:
+    """Mutable state of one step; frozen records are made from it when it is over."""
+
+    gateway: Gateway
+    endpoint: Endpoint
+    loaded: Loaded
+    started: float
+    decision_id: str
+    trace_id: str
+    span_id: str
+    parent: propagation.Caller | None
+    request: Request | None = None
+    decision: Decision | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    contents: list[tuple[bytes, bytes]] = field(default_factory=list)
+    waited_seconds: float = 0.0  # for providers
+    overhead_seconds: float | None = None
+    delivering: bool = False  # the first byte of a reply is out
+    ended: bool = False
+
+    @classmethod
+    def begin(cls, gateway: Gateway, endpoint: Endpoint, scope: Scope) -> "Exchange":
+        """Start the clock and name the step."""
+        parent = parent_of(scope)
+        return cls(
+            gateway=gateway,
+            endpoint=endpoint,
+            loaded=gateway.loaded(),
+            started=gateway.clock.monotonic(),
+            decision_id=_decision_id(gateway),
+            trace_id=parent.trace_id if parent else propagation.new_trace_id(gateway.rng),
+            span_id=propagation.new_span_id(gateway.rng),
+            parent=parent,
+        )
+
+    @property
+    def sampled(self) -> bool:
+        """The caller's wish; without one, yes."""
+        return self.parent is None or self.parent.sampled
+
+    def try_on(self, target: Target, *, tier: str, cause: Cause) -> Trial:
+        """Begin an attempt."""
+        clock = self.gateway.clock
+        return Trial(
+            number=len(self.attempts) + 1,
+            cause=cause,
+            tier=tier,
+            target=target,
+            span_id=propagation.new_span_id(self.gateway.rng),
+            started_ns=clock.now_ns(),
+            started=clock.monotonic(),
+        )
+
+    def settle(self, trial: Trial) -> Attempt:
+        """End an attempt: price it and keep it."""
+        target, reading = trial.target, trial.reading
+        cost = target.price.cost(reading.tokens) if trial.billed else 0.0
+        attempt = Attempt(
+            number=trial.number,
+            cause=trial.cause,
+            tier=trial.tier,
+            model=target.model,
+            provider=target.provider,
+            request_model=target.request_model,
+            server_address=target.server_address,
+            server_port=target.server_port,
+            span_id=trial.span_id,
+            started_ns=trial.started_ns,
+            ended_ns=self.gateway.clock.now_ns(),
+            first_chunk_seconds=trial.first_chunk_seconds,
+            status=trial.status,
+            error_type=trial.error_type or reading.error_type,
+            response_id=reading.response_id,
+            response_model=reading.response_model,
+            finish_reasons=tuple(reading.finish_reasons),
+            tokens=reading.tokens,
+            cost_usd=cost,
+            cost_source=None if cost is None else "local",
+        )
+        self.attempts.append(attempt)
+        if self.gateway.content:
+            self.contents.append((trial.request_body, trial.answer_body))
+        return attempt
+
+    def note_overhead(self) -> float:
+        """Return, once, the seconds that were ours between the request and the reply's start."""
+        if self.overhead_seconds is None:
+            taken = self.gateway.clock.monotonic() - self.started
+            self.overhead_seconds = max(0.0, taken - self.waited_seconds)
+        return self.overhead_seconds
+
+    def end(self, status: int, error_code: str | None = None) -> None:
+        """Record the step, once; a step that was refused before its decision is only counted."""
+        if self.ended:
+            return
+        self.ended = True
+        if self.decision is None:
+            self.gateway.rejected(error_code or "client_closed")
+            return
+        if not self.endpoint.inference:
+            return
+        self.gateway.recorder.record(
+            self.decision,
+            Outcome(
+                decision_id=self.decision_id,
+                trace_id=self.trace_id,
+                span_id=self.span_id,
+                parent_span_id=self.parent.span_id if self.parent else None,
+                sampled=self.sampled,
+                ended_ns=self.gateway.clock.now_ns(),
+                attempts=tuple(self.attempts),
+                status=status,
+                error_code=error_code,
+                overhead_seconds=self.overhead_seconds,
+            ),
+            baggage=self._baggage(),
+            content=tuple(self.contents) if self.gateway.content else None,
+        )
+
+    def _baggage(self) -> tuple[tuple[str, str], ...]:
+        if self.request is None or not self.request.baggage:
+            return ()
+        carried = self.request.baggage
+        return tuple((key, carried[key]) for key in self.gateway.baggage if key in carried)
+
+
+def _decision_id(gateway: Gateway) -> str:
+    """Return a UUID of version 7 (RFC 9562): ids sort by the time they were drawn."""
+    bits = gateway.rng.getrandbits(74)
+    stamp = gateway.clock.now_ns() // 1_000_000 & 0xFFFFFFFFFFFF
+    high = stamp << 16 | 0x7000 | bits >> 62
+    low = 0x8000000000000000 | bits & 0x3FFFFFFFFFFFFFFF
+    text = f"{high:016x}{low:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
