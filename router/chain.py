@@ -92,7 +92,6 @@ class _Call:
     async def send(self, passed_on: list[tuple[str, str]], route: Route) -> Answer:
         """Send the step to the trial's model and return its answer, headers only."""
         exchange, trial = self._exchange, self._trial
-        trial.request_body = self._body(route)
         traceparent = propagation.format_traceparent(
             exchange.trace_id, trial.span_id, sampled=exchange.sampled
         )
@@ -101,7 +100,7 @@ class _Call:
             self._answer = answer = await exchange.gateway.upstream.send(
                 _url(trial.target.base_url, exchange.endpoint.path),
                 [*passed_on, *trial.target.headers, ("traceparent", traceparent)],
-                trial.request_body,
+                self._body(route),
             )
         finally:
             exchange.waited_seconds += exchange.gateway.clock.monotonic() - sent
@@ -129,7 +128,7 @@ class _Call:
         if content is None:
             return await self._relay(answer, send, produced)
         answer.close()
-        trial.answer_body = content
+        exchange.keep_text(trial, content)
         trial.reading = read_answer(exchange.endpoint.dialect, content)
         failed = answer.status >= 400
         trial.billed = not failed
@@ -184,8 +183,7 @@ class _Call:
         return True
 
     async def _piece(self, piece: bytes, out: bytes, send: Send) -> None:
-        if self._exchange.gateway.content:
-            self._trial.answer_body += piece
+        self._exchange.keep_text(self._trial, piece)
         if out:
             await reply.piece(out, send)
 

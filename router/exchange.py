@@ -10,6 +10,7 @@ from router.targets import Target
 from router.usage import Reading
 from telemetry import propagation
 from telemetry.records import Attempt, Cause, Decision, Outcome
+from telemetry.spans import Content
 
 CLIENT_CLOSED: Final = 499  # as nginx writes a caller that hung up
 
@@ -30,8 +31,7 @@ class Trial:
     first_chunk_seconds: float | None = None
     reading: Reading = field(default_factory=Reading)
     billed: bool = True  # False when the provider cannot have done any work
-    request_body: bytes = b""
-    answer_body: bytes = b""
+    answer_text: bytes = b""  # kept only when the operator records text
 
 
 @dataclass(kw_only=True, slots=True)
@@ -49,7 +49,7 @@ class Exchange:
     request: Request | None = None
     decision: Decision | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    contents: list[tuple[bytes, bytes]] = field(default_factory=list)
+    answers: list[bytes | None] = field(default_factory=list)  # texts, one per attempt
     waited_seconds: float = 0.0  # for providers
     overhead_seconds: float | None = None
     delivering: bool = False  # the first byte of a reply is out
@@ -88,6 +88,12 @@ class Exchange:
             started=clock.monotonic(),
         )
 
+    def keep_text(self, trial: Trial, piece: bytes) -> None:
+        """Keep the beginning of an answer's text, if the operator records text."""
+        bytes_max = self.gateway.content_bytes_max
+        if bytes_max is not None and len(trial.answer_text) < bytes_max:
+            trial.answer_text += piece[: bytes_max - len(trial.answer_text)]
+
     def settle(self, trial: Trial) -> Attempt:
         """End an attempt: price it and keep it."""
         target, reading = trial.target, trial.reading
@@ -115,8 +121,7 @@ class Exchange:
             cost_source=None if cost is None else "local",
         )
         self.attempts.append(attempt)
-        if self.gateway.content:
-            self.contents.append((trial.request_body, trial.answer_body))
+        self.answers.append(trial.answer_text or None)
         return attempt
 
     def note_overhead(self) -> float:
@@ -151,8 +156,14 @@ class Exchange:
                 overhead_seconds=self.overhead_seconds,
             ),
             baggage=self._baggage(),
-            content=tuple(self.contents) if self.gateway.content else None,
+            content=self._content(),
         )
+
+    def _content(self) -> Content | None:
+        bytes_max = self.gateway.content_bytes_max
+        if bytes_max is None or self.request is None:
+            return None
+        return Content(request=self.request.body.raw[:bytes_max], answers=tuple(self.answers))
 
     def _baggage(self) -> tuple[tuple[str, str], ...]:
         if self.request is None or not self.request.baggage:

@@ -1,7 +1,7 @@
 """The parts that serve steps, wired once per process."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from router.request import Limits
 from router.upstream import Upstream
 from telemetry.clock import Clock
 from telemetry.records import Decision, Outcome
+from telemetry.spans import Content
 
 
 class Recorder(Protocol):
@@ -21,10 +22,10 @@ class Recorder(Protocol):
         decision: Decision,
         outcome: Outcome,
         *,
-        baggage: tuple[tuple[str, str], ...] = (),
-        content: tuple[tuple[bytes, bytes], ...] | None = None,
+        baggage: Sequence[tuple[str, str]] = (),
+        content: Content | None = None,
     ) -> None:
-        """Take one step; ``content`` holds request and answer bytes of each attempt."""
+        """Take one step, with the baggage its route span carries and its text if recorded."""
         ...
 
 
@@ -51,5 +52,5 @@ class Gateway:
     load: Load
     answer_bytes_max: int = 16_777_216  # a longer answer is relayed unread
     baggage: tuple[str, ...] = ()  # keys that the route span may carry
-    content: bool = False
+    content_bytes_max: int | None = None  # of each body; None: text is not recorded
     rejected: Callable[[str], None] = field(default=lambda code: None)  # counts by error code
