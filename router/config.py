@@ -5,16 +5,55 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from collector.config import CollectorConfig
 from telemetry.config import PriceConfig, TelemetryConfig
 from telemetry.configfile import Section
 from telemetry.records import Dialect
 
-NAME = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
-Name = Annotated[str, Field(pattern=NAME)]
-EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+OURS = "tierwise"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+
+# Headers that a table of fixed headers may not hold, and what to do instead.
+_HEADERS_REFUSED = {
+    "authorization": "a key belongs in the variable that key_env names",
+    "x-api-key": "a key belongs in the variable that key_env names",
+    "host": "it follows from base_url",
+    "content-length": "it follows from the body",
+    "content-type": "it is always application/json",
+    "transfer-encoding": "it follows from the body",
+    "connection": "connections are the gateway's affair",
+}
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a name: up to 64 of a-z, 0-9, '.', '_' and '-', "
+            "and the first a letter or digit"
+        )
+    return value
+
+
+def _env_name(value: str) -> str:
+    if not _ENV_NAME.fullmatch(value):
+        raise ValueError(
+            "is not the name of an environment variable; write the name here and keep the "
+            "secret itself in the environment"
+        )
+    return value
+
+
+def _header(name: str, value: str) -> None:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a header name")
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError(f"the value of {name!r} is not printable ASCII")
+    if name.lower() in _HEADERS_REFUSED:
+        raise ValueError(f"{name!r} cannot be set here: {_HEADERS_REFUSED[name.lower()]}")
 
 
 def _listen(value: str) -> str:
@@ -27,12 +66,18 @@ def _listen(value: str) -> str:
 def _base_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{value!r} is not an http or https address")
-    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("is not an http or https address, such as https://api.openai.com/v1")
+    if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("no query, fragment or password belongs in a base URL; keys go in key_env")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("its port is not a number from 0 to 65535") from None
     return value.rstrip("/")
 
 
+Name = Annotated[str, AfterValidator(_name)]
+EnvName = Annotated[str, AfterValidator(_env_name)]
 Listen = Annotated[str, AfterValidator(_listen)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
@@ -92,6 +137,13 @@ class ProviderConfig(Section):
         True, description="ask for usage on chat streams; false for servers that refuse the option"
     )
 
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            _header(name, value)
+        return headers
+
 
 class KeyConfig(Section):
     """One client key: who calls, and as which roles."""
@@ -120,6 +172,13 @@ class Config(Section):
         default_factory=dict, description="prices by model, as provider/model; before the catalogue"
     )
     keys: tuple[KeyConfig, ...] = Field((), description="client keys", max_length=1_000)
+
+    @field_validator("providers")
+    @classmethod
+    def _not_our_name(cls, providers: dict[str, ProviderConfig]) -> dict[str, ProviderConfig]:
+        if OURS in providers:
+            raise ValueError(f"{OURS}/... are the aliases of roles; call the provider otherwise")
+        return providers
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,6 +1,7 @@
 """The declared policy: who may use what, compiled so that a decision is one look-up."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from hashlib import blake2b, sha256
@@ -41,7 +42,9 @@ class Policy:
             (rules.role, rules.mode): rules for rules in rules_of(file)
         }
         self.roles = frozenset(role for role, _ in self.rules)
-        self._routes: dict[Key, Route] = {}
+        self._names = _model_names(file)
+        self._models = {model: targets.target(model) for model in self._names.values()}
+        self._table: dict[Key, Route] = {}  # what no arm can serve is in _denied instead
         self._denied: dict[Key, str] = {}
         for rules in self.rules.values():
             for dialect in Dialect:
@@ -57,9 +60,18 @@ class Policy:
         refuse([*faults_of(file), *target_faults(file, targets)])
         return cls(file, targets)
 
+    @property
+    def table(self) -> Mapping[Key, Route]:
+        """Every route by (role, mode, dialect); steps without one are denied."""
+        return self._table
+
     def targets(self, tier: str, dialect: Dialect) -> tuple[Target, ...]:
         """Return the models of ``tier`` that speak ``dialect``, in order of failover."""
         return self._targets[tier, dialect]
+
+    def target(self, model: str) -> Target:
+        """Return ``model``, as provider/name; raise KeyError when no tier lists it."""
+        return self._models[model]
 
     def find_model(self, name: str) -> str | None:
         """Return the policy's model called ``name``, or None.
@@ -67,11 +79,7 @@ class Policy:
         Both provider/name and the provider's own name are understood; the latter only where one
         model has it.
         """
-        models = {model for tier in self.file.tiers.values() for model in tier.models}
-        if name in models:
-            return name
-        bare = [model for model in models if model.partition("/")[2] == name]
-        return bare[0] if len(bare) == 1 else None
+        return self._names.get(name)
 
     def role_of(self, shape: Shape) -> str | None:
         """Return the role of the first shape rule that matches, or None."""
@@ -87,7 +95,7 @@ class Policy:
         role = context.role if context.role in self.roles else DEFAULT
         mode = context.mode if (role, context.mode) in self.rules else None
         key = (role, mode, context.dialect)
-        route = self._routes.get(key)
+        route = self._table.get(key)
         if context.caller_pin is not None and self.rules[role, mode].pin is None:
             return self._caller_pin(context.caller_pin, self.rules[role, mode], context.dialect)
         if route is None:
@@ -148,7 +156,7 @@ class Policy:
                     f"which does not speak {dialect}"
                 )
             else:
-                self._routes[key] = self._pin_route(
+                self._table[key] = self._pin_route(
                     rules, dialect, target=target, reason=Reason.PINNED
                 )
             return
@@ -164,7 +172,7 @@ class Policy:
         start = nearest(rules.tier, span=span, speaking=tiers)
         declared = sensible(Arm(tier=start, on_fail=rules.on_fail), tiers)
         arms = arms_over(tiers)
-        self._routes[key] = Route(
+        self._table[key] = Route(
             role=rules.role,
             mode=rules.mode,
             dialect=dialect,
@@ -302,6 +310,16 @@ def target_faults(file: PolicyFile, targets: Targets) -> list[Fault]:
 def expired(pin: PinConfig, today: date) -> bool:
     """Say whether the pin's last day is over."""
     return pin.until is not None and pin.until < today
+
+
+def _model_names(file: PolicyFile) -> dict[str, str]:
+    """Return each model under its own name and, where no other shares it, its bare name."""
+    models = {model for tier in file.tiers.values() for model in tier.models}
+    bare = Counter(model.partition("/")[2] for model in models)
+    shorter = {
+        model.partition("/")[2]: model for model in models if bare[model.partition("/")[2]] == 1
+    }
+    return shorter | {model: model for model in models}
 
 
 def _speaking(

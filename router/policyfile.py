@@ -1,16 +1,34 @@
 """policy.toml: the table that people declare and review. Only its form is checked here."""
 
+import json
+import re
 from datetime import date
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from router.config import Name
+from router.config import EnvName, Name
 from telemetry.configfile import Section
 from telemetry.records import Dialect, OnFail
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}/[^\s\"]{1,200}$")]
+_MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}/[!#-~]{1,200}")
+
+# What a tier may not set on a request: the gateway or the caller decides these.
+_FIELDS_REFUSED = frozenset({
+    "model", "stream", "stream_options", "messages", "input", "system", "instructions", "prompt",
+    "tools", "metadata",
+})  # fmt: skip
+
+
+def _model_name(value: str) -> str:
+    if not _MODEL_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not provider/model, such as openai/gpt-5.5")
+    return value
+
+
+ModelName = Annotated[str, AfterValidator(_model_name)]
+Params = dict[str, JsonValue]
 
 
 class TierConfig(Section):
@@ -21,10 +39,32 @@ class TierConfig(Section):
         min_length=1,
         max_length=16,
     )
-    params: dict[Dialect, dict[str, Any]] = Field(
+    params: dict[Dialect, Params] = Field(
         default_factory=dict,
-        description="request fields set on this tier, per dialect, for example reasoning_effort",
+        description="request fields set on this tier, per dialect, in place of the caller's; "
+        "for example reasoning_effort",
     )
+
+    @field_validator("models")
+    @classmethod
+    def _once_each(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        for index, model in enumerate(models):
+            if model in models[:index]:
+                raise ValueError(f"{model!r} stands twice")
+        return models
+
+    @field_validator("params")
+    @classmethod
+    def _settable(cls, params: dict[Dialect, Params]) -> dict[Dialect, Params]:
+        for dialect, fields in params.items():
+            for name in fields:
+                if name in _FIELDS_REFUSED:
+                    raise ValueError(f"{dialect}.{name} is not a tier's to set")
+            try:
+                json.dumps(fields, allow_nan=False)
+            except ValueError:
+                raise ValueError(f"{dialect} holds nan or inf, which JSON has not") from None
+        return params
 
 
 class PinConfig(Section):
@@ -124,7 +164,7 @@ class NotifyConfig(Section):
     """Where alerts go."""
 
     kind: Literal["webhook"] = Field(description="what is called")
-    url_env: str = Field(description="environment variable that holds its address")
+    url_env: EnvName = Field(description="environment variable that holds its address")
 
 
 class AlertsConfig(Section):

@@ -16,7 +16,12 @@ class Section(BaseModel):
     """A table of a file that people write: frozen, and a misspelt key is an error."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=()
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # somebody will paste a key into the wrong place
+        protected_namespaces=(),
+        validate_by_alias=True,
+        validate_by_name=True,
     )
 
 
@@ -51,7 +56,7 @@ def read(path: Path) -> bytes:
 def parse(content: bytes, model: type[SectionT], *, name: str) -> SectionT:
     """Return TOML ``content`` as ``model``; ``name`` is the file's name in messages."""
     try:
-        table = tomllib.loads(content.decode())
+        table = tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{name}: not TOML: {error}") from error
     try:
@@ -63,7 +68,7 @@ def parse(content: bytes, model: type[SectionT], *, name: str) -> SectionT:
 def _wording(error: ValidationError, model: type[Section], name: str) -> str:
     lines = []
     for fault in error.errors(include_url=False):
-        path = ".".join(str(part) for part in fault["loc"])
+        path = ".".join(str(part) for part in fault["loc"] if part != "[key]")
         lines.append(f"{name}: {path + ': ' if path else ''}{_sentence(fault, model)}")
     return "\n".join(lines)
 
