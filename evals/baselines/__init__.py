@@ -1,0 +1,1 @@
+"""Policies to compare with, all played by the same harness."""

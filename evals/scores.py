@@ -1,0 +1,93 @@
+"""What a run amounts to: cost shares, floor violations, alarms and recovery.
+
+Quality shortfalls are shares of the top tier's mean quality; costs are true means of the judged
+revisions, weighted by the requests they served.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from evals.replay import FIRST, TOLERANCE, Run, Step
+from evals.worlds import Floats
+
+DISQUALIFIED_FROM = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """One run in figures; None where a figure has no meaning in the run."""
+
+    cost: float  # of always-top
+    cost_late: float  # the last quarter, of always-top
+    bad: float  # share of requests served by a violating revision
+    deepest: float  # deepest shortfall under the floor, in points
+    area: float  # mean shortfall under the floor, in points
+    worst_role: float  # quality of the worst role, median over the last three quarters
+    first_cost: float  # of always-top, over the first 2,000 requests
+    first_quality: float  # mean over the first 2,000 requests, minus the floor, in points
+    first_bad: float
+    alarms: int
+
+    def as_dict(self) -> dict[str, float]:
+        """The figures by name."""
+        return asdict(self)
+
+
+def score(run: Run) -> Score:
+    """Sum up one run."""
+    gaps = np.array([step.quality - run.floor for step in run.steps]) / run.top_quality
+    sizes = np.array([step.end - step.start for step in run.steps], dtype=float)
+    early = np.array([step.end <= FIRST for step in run.steps])
+    end = run.steps[-1].end
+    late = np.array([step.start >= 0.75 * end for step in run.steps])
+    settled = [step.worst_role for step in run.steps if step.start >= 0.25 * end]
+    bad = (gaps < -TOLERANCE).astype(float)
+    whole = np.ones(len(sizes), dtype=bool)
+    return Score(
+        cost=cost_share(run.steps, whole),
+        cost_late=cost_share(run.steps, late),
+        bad=float(np.average(bad, weights=sizes)),
+        deepest=float(max(0.0, -gaps.min())),
+        area=float(np.average(np.maximum(-gaps, 0.0), weights=sizes)),
+        worst_role=float(np.median(settled)),
+        first_cost=cost_share(run.steps, early),
+        first_quality=float(np.average(gaps[early], weights=sizes[early])),
+        first_bad=float(np.average(bad[early], weights=sizes[early])),
+        alarms=len(run.alarms),
+    )
+
+
+def cost_share(steps: Sequence[Step], which: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
+    """True cost of the chosen revisions as a share of always-top."""
+    chosen = [step for step, wanted in zip(steps, which, strict=True) if wanted]
+    sizes: Floats = np.array([step.end - step.start for step in chosen], dtype=float)
+    spent = float(sizes @ np.array([step.cost for step in chosen]))
+    return spent / float(sizes @ np.array([step.top_cost for step in chosen]))
+
+
+def requests_to_recover(
+    run: Run, *, since: int, window: int = 500, slack: float = 0.01
+) -> int | None:
+    """Requests from ``since`` until the true quality stays within ``slack`` of the floor.
+
+    It must hold for every revision of the next ``window`` requests; None when that never happens.
+    """
+    steps = [step for step in run.steps if step.start >= since]
+    fine = [(step.quality - run.floor) / run.top_quality >= -slack for step in steps]
+    for index, step in enumerate(steps):
+        ahead = [
+            ok
+            for other, ok in zip(steps, fine, strict=True)
+            if step.start <= other.start < step.start + window
+        ]
+        if fine[index] and all(ahead):
+            return step.start - since
+    return None
+
+
+def alarm_after(run: Run, *, since: int) -> int | None:
+    """Requests from ``since`` to the first alarm; None when there was none."""
+    later = [number for number in run.alarms if number > since]
+    return later[0] - since if later else None

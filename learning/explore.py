@@ -1,0 +1,57 @@
+"""Where the exploration budget goes: arms that may turn out better, weighed by doubt and saving.
+
+With the programme's price of quality l, an arm's worth in a role is quality * l - cost. An arm is
+worth exploring when its worth could, at ``OPTIMISM`` deviations, beat the mix in force:
+
+    hope_ra = max(0, worth_ra + OPTIMISM * l * deviation_ra - worth of the mix in r)
+
+The budget of a role goes to its arms in proportion to hope, capped by what the exploration itself
+would cost. What exploration asks for stands as a lower bound in the programme, so the quality it
+risks is paid for by the other shares: an explored arm cannot break the floor that the programme
+proves. A share up to (q0 - F)/q0 is safe even if the explored arm never succeeds.
+Fails when an arm looks worse than it is by more than ``OPTIMISM`` deviations; the trickle keeps
+every cheaper arm alive for that.
+"""
+
+import numpy as np
+
+from learning.compose import Composed
+from learning.tally import Floats
+
+OPTIMISM = 2.0
+
+
+def safe_share(*, quality: float, floor: float) -> float:
+    """The share that may fail altogether without breaking the floor: (q0 - F) / q0, at least 0.
+
+    >>> round(safe_share(quality=0.9, floor=0.873), 3)
+    0.03
+    """
+    return max(0.0, (quality - floor) / quality) if quality > 0 else 0.0
+
+
+def exploration(
+    arms: Composed,
+    *,
+    shares: Floats,
+    allowed: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
+    price_of_quality: float,
+    budget: Floats,
+    trickle: float,
+) -> Floats:
+    """Least share of every arm (roles, arms).
+
+    ``budget`` (roles,) is the share of a role that may be spent on hope; ``trickle`` is the share
+    that every arm cheaper than the mix in force keeps.
+    """
+    worth = price_of_quality * arms.quality - arms.cost
+    current = (shares * worth).sum(axis=1, keepdims=True)
+    hope = np.maximum(worth + OPTIMISM * price_of_quality * arms.deviation - current, 0.0)
+    hope = np.where(allowed, hope, 0.0)
+    regret = np.maximum(current - worth, 0.0)
+    score = np.where(hope > 0, hope**2 / (hope + regret + 1e-300), 0.0)
+    total = score.sum(axis=1, keepdims=True)
+    spent = np.where(total > 0, score / np.maximum(total, 1e-300), 0.0) * budget[:, None]
+    gain = (hope.max(axis=1) / np.maximum(np.abs(current[:, 0]), 1e-300)).clip(0.0, 1.0)
+    cheaper = allowed & (arms.cost < (shares * arms.cost).sum(axis=1, keepdims=True))
+    return spent * gain[:, None] + np.where(cheaper, trickle / shares.shape[1], 0.0)
