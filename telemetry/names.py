@@ -90,9 +90,15 @@ KEY = Attribute("tierwise.key", "string", "route", "name of the client key")
 OVERHEAD = Attribute("tierwise.overhead_ms", "double", "route", "milliseconds that tierwise itself added before the first byte")
 INPUT_MESSAGES = Attribute("gen_ai.input.messages", "string", "attempt", "the request's body; only when the operator records content")
 OUTPUT_MESSAGES = Attribute("gen_ai.output.messages", "string", "attempt", "the answer's body; only when the operator records content")
+EVALUATION_NAME = Attribute("gen_ai.evaluation.name", "string", "event", "the check or judge")
+EVALUATION_SCORE = Attribute("gen_ai.evaluation.score.value", "double", "event", "its score in 0..1, when it has one")
+EVALUATION_LABEL = Attribute("gen_ai.evaluation.score.label", "string", "event", "pass, fail or abstain")
+EVALUATION_EXPLANATION = Attribute("gen_ai.evaluation.explanation", "string", "event", "why, in a few words")
+EVALUATION_VERSION = Attribute("tierwise.check.version", "string", "event", "version of the check")
 # fmt: on
 
 ROUTE_SPAN: Final = "route"  # followed by the role
+EVALUATION_EVENT: Final = "gen_ai.evaluation.result"  # a log event, child of the attempt it judges
 
 # Metrics of the conventions, as every exporter sends them today.
 TOKEN_USAGE: Final = "gen_ai.client.token.usage"

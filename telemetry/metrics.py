@@ -1,0 +1,282 @@
+"""What /metrics shows: counters, gauges and histograms with bounded label sets.
+
+With PROMETHEUS_MULTIPROC_DIR set before the first import, every worker writes its own files
+there and any of them renders the sum; otherwise this process' registry is rendered. The two
+histograms of OpenTelemetry's conventions stand here and go out over OTLP as well.
+"""
+
+import logging
+import math
+import os
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from telemetry import names
+from telemetry.conventions import ConventionMetrics, Series
+from telemetry.metric_table import METRICS, Metric
+from telemetry.records import Attempt, Context, Decision, Dialect, Outcome, Result
+
+MULTIPROC_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
+OTHER: Final = "other"
+ERRORS_MAX: Final = 32  # distinct error types told apart; the rest is `_OTHER`
+BUNDLES_MAX: Final = 4_096  # remembered sets of bound children
+_OTHER_ERROR = "_OTHER"
+_MULTI_MODES = {
+    "tierwise_in_flight": "livesum",
+    "tierwise_telemetry_spool_bytes": "livesum",
+    "tierwise_loop_lag_seconds": "livemax",
+}
+_log = logging.getLogger("tierwise.telemetry")
+
+
+class _StepBundle(NamedTuple):
+    steps: Any
+    seconds: Any
+
+
+class _AttemptBundle(NamedTuple):
+    attempts: Any
+    tokens: tuple[Any, ...]  # input, output, cache_read, cache_write, reasoning
+    cost: Any
+    usage: tuple[Any, Any]  # input, output
+    duration: Any
+    usage_series: tuple[Series, Series]
+    duration_series: Series
+
+
+class Meters:
+    """All metrics of one process. No method raises: a fault is counted and logged once."""
+
+    def __init__(
+        self, *, roles: Iterable[str] = (), tiers: Iterable[str] = (), models: Iterable[str] = ()
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._metrics = {metric.name: self._made(metric) for metric in METRICS}
+        self.conventions = ConventionMetrics()
+        self._children: dict[tuple[str, ...], Any] = {}
+        self._steps: dict[tuple[object, ...], _StepBundle] = {}
+        self._attempts: dict[tuple[object, ...], _AttemptBundle] = {}
+        self._errors: set[str] = set()
+        self._overhead = self._metrics["tierwise_overhead_seconds"]
+        self._unknown_cost = self._metrics["tierwise_unknown_cost_total"]
+        self._in_flight = self._metrics["tierwise_in_flight"]
+        self._fault_logged = False
+        self.know(roles=roles, tiers=tiers, models=models)
+
+    def _made(self, metric: Metric) -> Any:
+        if metric.kind == "counter":
+            return Counter(metric.name, metric.meaning, metric.labels, registry=self.registry)
+        if metric.kind == "gauge":
+            mode: Any = _MULTI_MODES[metric.name]
+            return Gauge(
+                metric.name, metric.meaning, registry=self.registry, multiprocess_mode=mode
+            )
+        return Histogram(
+            metric.name,
+            metric.meaning,
+            metric.labels,
+            buckets=metric.buckets,
+            registry=self.registry,
+        )
+
+    def know(self, *, roles: Iterable[str], tiers: Iterable[str], models: Iterable[str]) -> None:
+        """Take the policy's names as label values; any other name becomes `other`."""
+        self._roles, self._tiers, self._models = (
+            frozenset(roles),
+            frozenset(tiers),
+            frozenset(models),
+        )
+        self._steps.clear()
+        self._attempts.clear()
+
+    def render(self) -> bytes:
+        """Return the text of /metrics: of all workers in multiprocess mode."""
+        if os.environ.get(MULTIPROC_DIR):
+            whole = CollectorRegistry()
+            MultiProcessCollector(whole)  # type: ignore[no-untyped-call]
+            return generate_latest(whole)
+        return generate_latest(self.registry)
+
+    # Steps -------------------------------------------------------------------------------------
+
+    def step_begins(self) -> None:
+        """Count a step in flight."""
+        self._in_flight.inc()
+
+    def step_ends(self) -> None:
+        """Count it out again."""
+        self._in_flight.dec()
+
+    def observe(self, decision: Decision, outcome: Outcome) -> None:
+        """Count a step and its attempts."""
+        try:
+            self._observe(decision, outcome)
+        except Exception:  # noqa: BLE001 - metrics must not break a request, whatever they are given
+            self.fault("a step could not be counted")
+
+    def _observe(self, decision: Decision, outcome: Outcome) -> None:
+        context, attempts = decision.context, outcome.attempts
+        tier = attempts[-1].tier if attempts else decision.arm.tier
+        key = (context.role, tier, decision.reason, outcome.status // 100)
+        bundle = self._steps.get(key)
+        if bundle is None:
+            bundle = self._step_bundle(key)
+        bundle.steps.inc()
+        bundle.seconds.observe((outcome.ended_ns - decision.at_ns) / 1e9)
+        if outcome.overhead_seconds is not None:
+            self._overhead.observe(outcome.overhead_seconds)
+        for attempt in attempts:
+            self._observe_attempt(context, attempt)
+
+    def _observe_attempt(self, context: Context, attempt: Attempt) -> None:
+        key = (
+            context.role, attempt.tier, attempt.model, attempt.provider, attempt.request_model,
+            context.dialect, attempt.cause, _result(attempt), attempt.error_type,
+        )  # fmt: skip
+        bundle = self._attempts.get(key)
+        if bundle is None:
+            bundle = self._attempt_bundle(key)
+        bundle.attempts.inc()
+        tokens = attempt.tokens
+        counts = (
+            tokens.input, tokens.output, tokens.cache_read, tokens.cache_write, tokens.reasoning
+        )  # fmt: skip
+        for child, count in zip(bundle.tokens, counts, strict=True):
+            if count:
+                child.inc(count)
+        for child, series, count in zip(bundle.usage, bundle.usage_series, counts, strict=False):
+            if count is not None:
+                child.observe(count)
+                series.record(count)
+        cost = attempt.cost_usd
+        if cost is None or not math.isfinite(cost):
+            self._unknown_cost.inc()
+        else:
+            bundle.cost.inc(cost)
+        seconds = (attempt.ended_ns - attempt.started_ns) / 1e9
+        bundle.duration.observe(seconds)
+        bundle.duration_series.record(seconds)
+
+    def _step_bundle(self, key: tuple[Any, ...]) -> _StepBundle:
+        role, tier, reason, status_class = key
+        role = _bounded(role, self._roles)
+        bundle = _StepBundle(
+            self._child(
+                "tierwise_steps_total", role, _bounded(tier, self._tiers), reason,
+                f"{status_class}xx" if 1 <= status_class <= 5 else OTHER,
+            ),
+            self._child("tierwise_step_seconds", role),
+        )  # fmt: skip
+        _remember(self._steps, key, bundle)
+        return bundle
+
+    def _attempt_bundle(self, key: tuple[Any, ...]) -> _AttemptBundle:
+        role, tier, model, provider, request_model, dialect, cause, result, error = key
+        role, tier = _bounded(role, self._roles), _bounded(tier, self._tiers)
+        if model not in self._models:
+            model = provider = request_model = OTHER
+        operation = "embeddings" if dialect is Dialect.EMBEDDINGS else "chat"
+        called = (operation, provider, request_model)
+        error = self._error_label(error)
+        attributes: dict[str, object] = {
+            names.OPERATION: operation, names.PROVIDER: provider, names.REQUEST_MODEL: request_model
+        }  # fmt: skip
+        failed = {**attributes, names.ERROR_TYPE: error} if error else attributes
+        usage = self.conventions.token_usage
+        types = ("input", "output", "cache_read", "cache_write", "reasoning")
+        bundle = _AttemptBundle(
+            self._child("tierwise_attempts_total", tier, model, cause, result),
+            tuple(self._child("tierwise_tokens_total", role, tier, kind) for kind in types),
+            self._child("tierwise_cost_usd_total", role, tier, model),
+            (
+                self._child("gen_ai_client_token_usage", *called, "input"),
+                self._child("gen_ai_client_token_usage", *called, "output"),
+            ),
+            self._child("gen_ai_client_operation_duration_seconds", *called, error),
+            (
+                usage.series({**attributes, names.TOKEN_TYPE: "input"}),
+                usage.series({**attributes, names.TOKEN_TYPE: "output"}),
+            ),
+            self.conventions.operation_duration.series(failed),
+        )
+        _remember(self._attempts, key, bundle)
+        return bundle
+
+    def _error_label(self, error: object) -> str:
+        if not isinstance(error, str) or not error:
+            return ""
+        if error not in self._errors:
+            if len(self._errors) >= ERRORS_MAX or len(error) > 64:
+                return _OTHER_ERROR
+            self._errors.add(error)
+        return error
+
+    # Everything else ---------------------------------------------------------------------------
+
+    def policy_reloaded(self, *, ok: bool) -> None:
+        """Count a reload of the policy or the configuration."""
+        self._child("tierwise_policy_reloads_total", "ok" if ok else "failed").inc()
+
+    def loop_lag(self, seconds: float) -> None:
+        """Show how late a timer ran."""
+        self._metrics["tierwise_loop_lag_seconds"].set(max(0.0, seconds))
+
+    def count(self, metric: str, amount: int = 1, *, labels: tuple[str, ...] = ()) -> None:
+        """Add to one of the exporter's counters."""
+        self._child(metric, *labels).inc(amount)
+
+    def spool_bytes(self, amount: int) -> None:
+        """Show what waits on disk."""
+        self._metrics["tierwise_telemetry_spool_bytes"].set(amount)
+
+    def fault(self, what: str) -> None:
+        """Count a fault of telemetry itself; call it in an ``except`` block."""
+        self._metrics["tierwise_telemetry_faults_total"].inc()
+        if not self._fault_logged:
+            self._fault_logged = True
+            _log.exception("telemetry: %s; further faults are only counted", what)
+
+    def value(self, metric: str, labels: Mapping[str, str] | None = None) -> float:
+        """Return this process' value of a counter or gauge; 0 when it was never touched."""
+        return self.registry.get_sample_value(metric, dict(labels or {})) or 0.0
+
+    def _child(self, name: str, *labels: str) -> Any:
+        if not labels:
+            return self._metrics[name]
+        key = (name, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._metrics[name].labels(*labels)
+        return child
+
+
+def forget_process(pid: int) -> None:
+    """Take the gauges of a dead worker out of the sums; the supervisor calls it."""
+    if os.environ.get(MULTIPROC_DIR):
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def _remember(bundles: dict[Any, Any], key: object, bundle: object) -> None:
+    if len(bundles) >= BUNDLES_MAX:
+        bundles.clear()
+    bundles[key] = bundle
+
+
+def _bounded(value: object, known: Collection[str]) -> str:
+    return value if isinstance(value, str) and value in known else OTHER
+
+
+def _result(attempt: Attempt) -> str:
+    status = attempt.status
+    if status is None:
+        return "no_answer"
+    if status >= 500:
+        return "5xx"
+    if status >= 400:
+        return "4xx"
+    if any(verdict.result is Result.FAIL for verdict in attempt.verdicts):
+        return "flagged"
+    return "ok" if attempt.error_type is None else "no_answer"

@@ -1,0 +1,224 @@
+"""Requests kept on disk while the collector is away: bounded, ordered, safe to adopt.
+
+Each worker has a directory of its own below the spool's root and holds a lock on it; the lock
+goes with the process, so what a dead worker left behind can be taken over by exactly one other.
+A file is one request: written aside and renamed, with a checksum, so a torn one is recognised.
+All calls block and belong in a thread; one thread at a time.
+"""
+
+import contextlib
+import fcntl
+import os
+import struct
+import zlib
+from collections import deque
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from telemetry.otlp import Signal
+
+LOCK: Final = "lock"
+SUFFIX: Final = ".otlp"
+INSTANCES_MAX: Final = 64  # live processes that may carry one worker's name
+ADOPTED_MAX: Final = 4_096  # directories looked at
+_MAGIC = b"TWS1"
+_SIGNALS = tuple(Signal)
+_head = struct.Struct("<4sBII")  # magic, signal, records, checksum
+
+
+class Batch(NamedTuple):
+    """One encoded export request; ``records`` spans, log records or metrics stand in it."""
+
+    signal: Signal
+    body: bytes
+    records: int
+
+
+class Kept(NamedTuple):
+    """A batch in the spool; ``name`` is what ``discard`` wants back."""
+
+    name: str
+    batch: Batch
+
+
+class Spool:
+    """The spool of one worker.
+
+    ``skipped_files`` counts files that could not be read whole; ``lost_records`` counts records
+    of files that had to make room.
+    """
+
+    def __init__(self, root: Path, *, worker: str, bytes_max: int) -> None:
+        self._root = root
+        self._worker = worker
+        self._bytes_max = bytes_max
+        self._directory: Path | None = None
+        self._lock: int | None = None
+        self._files: deque[tuple[str, int]] = deque()  # oldest first, with their sizes
+        self._serial = 0
+        self.bytes = 0
+        self.skipped_files = 0
+        self.lost_records = 0
+
+    @property
+    def files_count(self) -> int:
+        """How many batches wait."""
+        return len(self._files)
+
+    def open(self) -> None:
+        """Take a directory, list what it holds, then adopt what dead workers left.
+
+        Raises:
+            OSError: the place cannot be written; call it again later.
+        """
+        if self._directory is None:
+            self._directory, self._lock = self._own_directory()
+            for leftover in self._directory.glob("*.part"):
+                leftover.unlink(missing_ok=True)
+        self._list()
+        self.adopt()
+
+    def close(self) -> None:
+        """Release the lock; the files stay for whoever comes next."""
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = self._directory = None
+        self._files.clear()
+        self.bytes = 0
+
+    def write(self, batch: Batch, *, at_ns: int) -> None:
+        """Keep a batch; the oldest files go when it would not fit.
+
+        Raises:
+            OSError: it could not be written; nothing of it is left behind.
+        """
+        if self._directory is None:
+            self.open()
+        assert self._directory is not None
+        content = _pack(batch)
+        self._serial += 1
+        name = f"{at_ns:020d}-{os.getpid():010d}-{self._serial:08d}{SUFFIX}"
+        part = self._directory / f"{name}.part"
+        try:
+            part.write_bytes(content)
+            part.rename(self._directory / name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+        self._files.append((name, len(content)))
+        self.bytes += len(content)
+        self._make_room()
+
+    def oldest(self) -> Kept | None:
+        """Return the oldest batch that can be read whole; others are removed and counted."""
+        while self._files and self._directory is not None:
+            name = self._files[0][0]
+            try:
+                batch = _unpack((self._directory / name).read_bytes())
+            except OSError:
+                batch = None
+            if batch is not None:
+                return Kept(name, batch)
+            self.skipped_files += 1
+            self.discard(name)
+        return None
+
+    def discard(self, name: str) -> None:
+        """Forget a batch that was delivered, or that cannot be."""
+        if self._directory is None:
+            return
+        with contextlib.suppress(OSError):
+            (self._directory / name).unlink(missing_ok=True)
+        for entry in self._files:
+            if entry[0] == name:
+                self._files.remove(entry)
+                self.bytes -= entry[1]
+                break
+
+    def adopt(self) -> None:
+        """Take over the files of workers that no longer live."""
+        if self._directory is None:
+            return
+        for index, other in enumerate(sorted(self._root.iterdir())):
+            if index >= ADOPTED_MAX:
+                break
+            if other == self._directory or not other.is_dir():
+                continue
+            lock = _try_lock(other)
+            if lock is None:
+                continue
+            try:
+                for file in other.glob(f"*{SUFFIX}"):
+                    file.rename(self._directory / file.name)
+            finally:
+                os.close(lock)
+        self._list()
+
+    def _own_directory(self) -> tuple[Path, int]:
+        for instance in range(INSTANCES_MAX):
+            name = self._worker if instance == 0 else f"{self._worker}.{instance}"
+            directory = self._root / name
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = _try_lock(directory)
+            if lock is not None:
+                return directory, lock
+        raise OSError(f"{self._root}: {INSTANCES_MAX} processes already carry {self._worker}")
+
+    def _list(self) -> None:
+        assert self._directory is not None
+        found = []
+        for file in self._directory.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(OSError):
+                found.append((file.name, file.stat().st_size))
+        self._files = deque(sorted(found))
+        self.bytes = sum(size for _, size in found)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        assert self._directory is not None
+        while self.bytes > self._bytes_max and self._files:
+            name = self._files[0][0]
+            with contextlib.suppress(OSError):
+                self.lost_records += _records(self._directory / name)
+            self.discard(name)
+
+
+def _pack(batch: Batch) -> bytes:
+    head = (_MAGIC, _SIGNALS.index(batch.signal), batch.records)
+    checksum = zlib.crc32(batch.body, zlib.crc32(_head.pack(*head, 0)))
+    return _head.pack(*head, checksum) + batch.body
+
+
+def _unpack(content: bytes) -> Batch | None:
+    if len(content) < _head.size:
+        return None
+    magic, signal, records, checksum = _head.unpack_from(content)
+    body = content[_head.size :]
+    expected = zlib.crc32(body, zlib.crc32(_head.pack(magic, signal, records, 0)))
+    if magic != _MAGIC or signal >= len(_SIGNALS) or checksum != expected:
+        return None
+    return Batch(_SIGNALS[signal], body, records)
+
+
+def _records(path: Path) -> int:
+    with path.open("rb") as file:
+        head = file.read(_head.size)
+    if len(head) < _head.size:
+        return 0
+    magic, _, records, _ = _head.unpack(head)
+    return int(records) if magic == _MAGIC else 0
+
+
+def _try_lock(directory: Path) -> int | None:
+    """Return a locked descriptor of the directory, or None while another process holds it."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
