@@ -51,7 +51,6 @@ LABELS: dict[str, tuple[str, ...]] = {
     "vat_id": ("vat id", "ust-id", "n° tva"),
     "contact": ("contact", "ansprechpartner", "interlocuteur"),
     "phone": ("phone", "telefon", "téléphone"),
-    "country": ("country", "land", "pays"),
     "payment_terms": ("payment terms", "zahlungsziel", "conditions de paiement"),
 }
 
@@ -60,27 +59,27 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     "email": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
 }
 
-CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+KANA = re.compile(r"[\u3040-\u30ff]")
 WORD = re.compile(r"[^\W\d_]+")
 
 
 def language(text: str) -> str:
     """Return the language code that most of the words of ``text`` speak for."""
-    if CJK.search(text):
+    if KANA.search(text):
         return "ja"
     words = [word.casefold() for word in WORD.findall(text)]
     return max(LANGUAGES, key=lambda code: sum(word in LANGUAGES[code] for word in words))
 
 
 def topic(text: str, choices: list[str]) -> str:
-    """Return the one of ``choices`` that the words of ``text`` speak for; the first when none."""
+    """Return the one of ``choices`` that ``text`` speaks of first; the first choice when none."""
     lowered = text.casefold()
 
-    def hits(choice: str) -> int:
+    def first_mention(choice: str) -> int:
         words = TOPICS.get(choice.casefold(), (choice.casefold(),))
-        return sum(lowered.count(word) for word in words)
+        return min((lowered.find(w) for w in words if w in lowered), default=len(lowered))
 
-    return max(choices, key=hits)
+    return min(choices, key=first_mention)
 
 
 def field(name: str, text: str) -> str | None:

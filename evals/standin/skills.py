@@ -169,7 +169,7 @@ def _patched(model: ModelSkills, fields: dict[str, Any]) -> ModelSkills:
         right = {step.value: right for step in Step}
     steps = dict(model.steps)
     for name, probability in right.items():
-        if name not in Step:
+        if name not in {step.value for step in Step}:
             raise ValueError(f"no step {name!r}; known: {', '.join(Step)}")
         steps[Step(name)] = replace(steps[Step(name)], right=_share(probability, "right"))
     status = fields.get("fail_status", model.fail_status)

@@ -1,0 +1,1 @@
+"""Agents at work: a support desk and a document batch, driven through official clients."""

@@ -1,0 +1,131 @@
+"""The document-batch agent: one plan, then twenty mechanical steps for each document."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+
+from evals.workloads.clients import Asker
+from evals.workloads.documents import KINDS, LANGUAGES, Document
+from evals.workloads.steps import Call, StepResult, result_of
+
+# Each mechanical step: the role that does it, what it needs first, what is asked.
+_FIELD = "Give the value of the field '{name}' as it stands. Answer with the value only."
+_DATE = "Give the value of the field '{name}' as an ISO 8601 date. Answer with the date only."
+_AMOUNT = (
+    "Give the value of the field '{name}' as a plain number with two decimals and a point. "
+    "Answer with the number only."
+)
+STEPS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "language": (
+        "doc_classifier", (),
+        "In which language is the document? Answer with one of: " + ", ".join(LANGUAGES) + ".",
+    ),
+    "kind": (
+        "doc_classifier", ("language",),
+        "What kind of document is it? Answer with one of: " + ", ".join(KINDS) + ".",
+    ),
+    **{
+        name: ("field_extractor", ("kind",), _FIELD)
+        for name in (
+            "invoice_number", "supplier", "customer", "purchase_order", "currency", "iban",
+            "vat_id", "contact", "phone", "payment_terms",
+        )
+    },
+    "issue_date": ("normaliser", ("language",), _DATE),
+    "due_date": ("normaliser", ("language",), _DATE),
+    "net_amount": ("normaliser", ("currency",), _AMOUNT),
+    "tax_amount": ("normaliser", ("currency",), _AMOUNT),
+    "total": ("normaliser", ("currency",), _AMOUNT),
+    "line_items": (
+        "normaliser", ("kind",), "How many line items are there? Answer with the number only.",
+    ),
+    "sums_agree": (
+        "doc_classifier", ("net_amount", "tax_amount", "total"),
+        "Do net_amount and tax_amount add up to total? Answer with one of: yes, no.",
+    ),
+    "file_name": (
+        "normaliser", ("supplier", "invoice_number"),
+        "Make a file name: supplier and invoice_number in lower case, everything but letters a-z "
+        "and digits as single hyphens, then .pdf. Answer with the file name only.",
+    ),
+}  # fmt: skip
+
+ROLES = ("planner", "doc_classifier", "field_extractor", "normaliser")
+
+_CLAUSE = (
+    "Clause {n}. Read the document from its first line to its last before you answer. Values are "
+    "given as they stand unless another form is asked for. A value that is not there is answered "
+    "with the word unknown, never with a guess. Nothing is added, explained or translated. "
+)
+HANDBOOK = (
+    "You are one of several clerks who read business documents. This handbook holds for all.\n"
+    + "\n".join(_CLAUSE.format(n=n) for n in range(1, 25))
+)
+
+
+async def process(
+    batch: Sequence[Document], asker: Asker, *, plan_id: str
+) -> AsyncIterator[StepResult]:
+    """Plan the batch once, then do every step of every document in the planned order.
+
+    A plan that is not valid is judged wrong and replaced by the order in which steps are declared.
+    """
+    planning = _plan(plan_id)
+    planned = await asker.ask(planning)
+    order = valid_plan(planned.text)
+    yield result_of(planning, planned, right=order is not None)
+    for document in batch:
+        for step in order or STEPS:
+            call = _step(document, step, plan_id)
+            said = await asker.ask(call)
+            yield result_of(call, said, right=said.text.strip() == document.truth[step])
+
+
+def valid_plan(text: str) -> list[str] | None:
+    """Return the steps that ``text`` plans; None unless each is there once, after its needs."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    order = value.get("steps") if isinstance(value, dict) else None
+    if not isinstance(order, list) or sorted(map(str, order)) != sorted(STEPS):
+        return None
+    position = {step: n for n, step in enumerate(order)}
+    kept = all(position[need] < position[step] for step in STEPS for need in STEPS[step][1])
+    return order if kept else None
+
+
+def _plan(plan_id: str) -> Call:
+    operations = "\n".join(
+        f"- {name}" + (f" needs {', '.join(needs)}" if needs else "")
+        for name, (_, needs, _) in STEPS.items()
+    )
+    ask = (
+        "Plan the work on a document: put the operations into an order in which each one comes "
+        "after those it needs. Answer as JSON with the key steps."
+    )
+    return Call(
+        role="planner",
+        step="plan",
+        session=plan_id,
+        mode="plan-execute",
+        plan=plan_id,
+        system=HANDBOOK,
+        user=f"{ask}\n\n<operations>\n{operations}\n</operations>",
+        stream=True,
+        cache_system=True,
+        output_tokens_max=4_096,
+    )
+
+
+def _step(document: Document, step: str, plan_id: str) -> Call:
+    role, _, ask = STEPS[step]
+    return Call(
+        role=role,
+        step=step,
+        session=document.document_id,
+        mode="plan-execute",
+        plan=plan_id,
+        system=HANDBOOK,
+        user=f"{ask.format(name=step)}\n\n<document>\n{document.text}\n</document>",
+        cache_system=True,
+    )
