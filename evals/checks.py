@@ -78,7 +78,7 @@ class BuiltIn:
 
     def __init__(self, parameters: Any) -> None:
         self.parameters = parameters
-        self.name = parameters.name or type(self).name
+        self.name = parameters.name or self.name
 
     def passed(self, reason: str = "", *, score: float = 1.0) -> Verdict:
         """Return a pass with a score in 0..1."""

@@ -5,6 +5,7 @@
     TierwiseError
     ├── ConfigError            a file or a flag is wrong; the process ends with exit code 2
     ├── CheckCrashed           a check broke; it has said nothing about the answer
+    ├── CodeCrashed            a function of the code tier broke; the next tier is asked
     └── StepError              a step cannot be served; the caller gets it in its own dialect
         ├── InvalidRequest     400 (and 404, 405, 408, 413, 415, 431)
         ├── Unauthorized       401
@@ -82,6 +83,14 @@ class CheckCrashed(TierwiseError):
         super().__init__(message, hint=hint)
         self.check = check
         self.version = version
+
+
+class CodeCrashed(TierwiseError):
+    """A function of the code tier raised, blocked or answered nonsense; ``kind`` says which."""
+
+    def __init__(self, message: str, *, kind: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
 
 
 class StepError(TierwiseError):
