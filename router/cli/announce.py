@@ -1,0 +1,82 @@
+"""What a running service tells the person, or the program, that started it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from router.cli.output import Screen
+from router.listen import Address
+from router.settings import Overrides
+from router.supervise import Event, exit_words
+
+ROLES_SHOWN = 12
+
+
+class Announcer:
+    """Turns events into lines: on stdout what was asked for, on stderr what went wrong."""
+
+    def __init__(
+        self,
+        screen: Screen,
+        *,
+        gateway: Address,
+        collector: Overrides | None,
+        roles: Sequence[str],
+        forget: Callable[[int], None],
+    ) -> None:
+        """``collector`` holds its addresses when one runs here; ``forget`` takes a dead pid."""
+        self._screen = screen
+        self._gateway = gateway
+        self._collector = collector
+        self._roles = roles
+        self._forget = forget
+        self._said: str | None = None  # the fault told last; a crash loop repeats itself
+
+    def tell(self, event: Event) -> None:
+        """Show one event."""
+        if event.kind == "ready":
+            self._ready()
+            return
+        self._screen.result({"event": event.kind, **_known(event)})
+        if event.kind == "exited":
+            self._exited(event)
+        elif event.kind == "draining":
+            self._screen.note(f"{event.message}: finishing what is in flight (again: stop at once)")
+        elif event.kind == "killed":
+            self._screen.note(f"{event.name} did not end in time and was killed", style="bold red")
+        elif event.kind == "reloading":
+            self._screen.note("SIGHUP: both files are read again")
+
+    def _ready(self) -> None:
+        url = self._gateway.url
+        addresses = {"gateway": url}
+        if self._collector is not None:
+            addresses["console"] = f"http://{self._collector.console}"
+            addresses["otlp_http"] = f"http://{self._collector.otlp_http}"
+            addresses["otlp_grpc"] = f"http://{self._collector.otlp_grpc}"
+        self._screen.result({"event": "ready", "addresses": addresses, "roles": self._roles})
+        self._screen.say("tierwise is ready", style="bold green")
+        for name, address in addresses.items():
+            self._screen.say(f"  {name.replace('_', ' '):<10} {address}")
+        shown = ", ".join(self._roles[:ROLES_SHOWN])
+        more = len(self._roles) - ROLES_SHOWN
+        self._screen.say(f"  {'roles':<10} {shown}{f' and {more} more' if more > 0 else ''}")
+        self._screen.say("Point an agent at it:")
+        self._screen.say(f"  OPENAI_BASE_URL={url}/v1      model tierwise/<role>")
+        self._screen.say(f"  ANTHROPIC_BASE_URL={url}   model claude-tierwise-<role>")
+
+    def _exited(self, event: Event) -> None:
+        if event.pid is not None:
+            self._forget(event.pid)
+        words = f"{event.name} ended with {exit_words(event.exit_code)}"
+        if event.message and event.message != self._said:
+            self._said = event.message
+            words = f"{words}: {event.message}"
+        self._screen.note(f"{words}; starting it again in {event.wait_seconds:.1f} s", style="red")
+
+
+def _known(event: Event) -> dict[str, object]:
+    return {
+        key: value
+        for key, value in asdict(event).items()
+        if key != "kind" and value not in (None, "")
+    }

@@ -1,0 +1,152 @@
+"""`tierwise policy explain`: why would this request go where."""
+
+import json as jsonlib
+import os
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from learning.learner import Declared
+from router.cli import exits, options
+from router.cli.output import Screen
+from router.config import Config
+from router.explain import Candidate, Choice, Explanation, Question
+from router.explain import explain as explained
+from router.policy import Policy
+from router.settings import load
+from router.targets import Targets
+from telemetry.errors import ConfigError, StepError
+from telemetry.records import Dialect
+
+BODY_BYTES_MAX = 32 * 1_048_576
+
+
+def explain(  # noqa: PLR0913 - a flag is a parameter
+    *,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", "-H", metavar="NAME:VALUE", help="A request header; repeatable."),
+    ] = None,
+    body: Annotated[
+        str | None,
+        typer.Option("--body", metavar="FILE", help="The request's JSON body; - reads stdin."),
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="The role, as x-tierwise-role names it.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model the request names.")] = None,
+    key: Annotated[str | None, typer.Option(help="The client key's name in tierwise.toml.")] = None,
+    dialect: Annotated[Dialect, typer.Option(help="The API it is sent to.")] = Dialect.CHAT,
+    config: options.ConfigPath = options.CONFIG_DEFAULT,
+    policy: options.PolicyPath = options.POLICY_DEFAULT,
+    json: options.Json = False,
+) -> None:
+    """Say which role, tier and model a request would get, and why; nothing is sent anywhere."""
+    screen = Screen(json=json)
+    settings, file = load(config, policy)
+    today = datetime.now(UTC).date()
+    compiled = Policy.build(file, Targets(settings, os.environ, today=today), today=today)
+    headers = dict(_header(text) for text in header or ())
+    if role is not None:
+        headers["x-tierwise-role"] = role
+    try:
+        question = Question(
+            dialect=dialect,
+            headers=headers,
+            body=_body(body, model),
+            key_role=_key_role(settings, key),
+        )
+        found = explained(compiled, question, learner=Declared(), today=today)
+    except StepError as error:
+        raise ConfigError(f"--body: {error.message}", hint=error.hint) from error
+    screen.result(asdict(found))
+    _show(screen, found)
+    raise typer.Exit(exits.WRONG if found.refused else exits.OK)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ConfigError(
+            f"--header: {text!r} is not name:value", hint="write it like x-tierwise-role:planner"
+        )
+    return name.strip().lower(), value.strip()
+
+
+def _body(source: str | None, model: str | None) -> bytes:
+    """Return the request's bytes, with ``model`` in the place of its own when one is given."""
+    content = b"{}" if source is None else _read(source)
+    if model is None:
+        return content
+    try:
+        fields = jsonlib.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"--body: not JSON: {error}", hint="give a request's body") from error
+    if not isinstance(fields, dict):
+        raise ConfigError("--body: not a JSON object", hint="give a request's body")
+    return jsonlib.dumps({**fields, "model": model}).encode()
+
+
+def _read(source: str) -> bytes:
+    try:
+        if source == "-":
+            content = sys.stdin.buffer.read(BODY_BYTES_MAX + 1)
+        else:
+            with Path(source).open("rb") as file:
+                content = file.read(BODY_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"--body: {source}: {error.strerror or error}", hint="name a file, or - for stdin"
+        ) from error
+    if len(content) > BODY_BYTES_MAX:
+        raise ConfigError(
+            f"--body: larger than {BODY_BYTES_MAX} bytes", hint="is it the right file?"
+        )
+    return content
+
+
+def _key_role(config: Config, name: str | None) -> str | None:
+    if name is None:
+        return None
+    for key in config.keys:
+        if key.name == name:
+            return key.role
+    known = ", ".join(key.name for key in config.keys) or "none"
+    raise ConfigError(
+        f"--key: tierwise.toml has no client key called {name!r}", hint=f"known keys: {known}"
+    )
+
+
+def _show(screen: Screen, found: Explanation) -> None:
+    asker = found.asker
+    rule = f", shapes[{asker.shape_rule}]" if asker.shape_rule is not None else ""
+    screen.say(f"role      {asker.role} (from {asker.source}{rule})", style="bold")
+    if asker.unknown is not None:
+        screen.say(f"          {asker.unknown!r} is no role of the policy", style="yellow")
+    screen.say(f"rules     {asker.rules}, learn {found.learn}, policy {found.policy_hash}")
+    if found.refused is not None:
+        screen.say(f"refused   {found.refused}", style="bold red")
+    if found.choice is not None:
+        _show_choice(screen, found.choice)
+    if found.pin is not None:
+        until = f" until {found.pin.until}" if found.pin.until else ""
+        ended = ", which has passed" if found.pin.expired else ""
+        screen.say(f"pin       {found.pin.owner}{until}{ended}: {found.pin.reason}")
+    screen.say("models    " + "\n          ".join(map(_candidate, found.candidates)))
+
+
+def _show_choice(screen: Screen, choice: Choice) -> None:
+    screen.say(f"arm       {choice.arm} ({choice.reason})", style="bold green")
+    tried = zip(choice.models, choice.addresses, strict=True)
+    screen.say("tries     " + ", then ".join(f"{model} at {at}" for model, at in tried))
+    if choice.params:
+        screen.say(f"sets      {jsonlib.dumps(dict(choice.params))}")
+    screen.say(f"on fail   {choice.after_fail or 'the answer stands'}")
+
+
+def _candidate(one: Candidate) -> str:
+    written = "-" if one.usd_per_1k_output is None else f"{one.usd_per_1k_output:g}"
+    price = f"${one.usd_per_1k_input:g} in, ${written} out per 1,000 tokens"
+    return f"{one.tier}: {one.model} ({price}): {one.lost or 'first'}"

@@ -1,0 +1,61 @@
+"""What a command writes: words for people, or JSON on stdout and nothing beside it."""
+
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from rich.console import Console, RenderableType
+
+PLAIN_WIDTH = 200  # of tables where no terminal says otherwise
+
+
+def console(stream: TextIO) -> Console:
+    """Return a console on ``stream``: plain when it is no terminal or NO_COLOR is set."""
+    terminal = stream.isatty()
+    plain = not terminal or bool(os.environ.get("NO_COLOR"))
+    return Console(
+        file=stream,
+        force_terminal=terminal,
+        color_system=None if plain else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if terminal else PLAIN_WIDTH,
+    )
+
+
+class Screen:
+    """A command's two channels; ``json`` decides which of them stdout carries."""
+
+    def __init__(self, *, json: bool) -> None:
+        self.json = json
+        self._out = console(sys.stdout)
+        self._err = console(sys.stderr)
+
+    def say(self, text: str = "", *, style: str | None = None) -> None:
+        """Write a line for people on stdout; under --json it is left out."""
+        if not self.json:
+            self._out.print(text, style=style, soft_wrap=True)
+
+    def show(self, what: RenderableType) -> None:
+        """Write a table or panel for people on stdout; under --json it is left out."""
+        if not self.json:
+            self._out.print(what)
+
+    def note(self, text: str, *, style: str | None = None) -> None:
+        """Write a line for people on stderr, where it never disturbs a pipe."""
+        self._err.print(text, style=style, soft_wrap=True)
+
+    def result(self, value: Any) -> None:
+        """Write ``value`` as one line of JSON on stdout, under --json only."""
+        if self.json:
+            sys.stdout.write(json.dumps(value, default=str) + "\n")
+            sys.stdout.flush()
+
+    def fault(self, message: str, *, hint: str = "") -> None:
+        """Write an error with its remedy: to stderr, and as JSON on stdout under --json."""
+        self.note(f"error: {message}", style="bold red")
+        if hint:
+            self.note(f"  next: {hint}")
+        self.result({"error": {"message": message, "hint": hint or None}})

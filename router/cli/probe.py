@@ -1,0 +1,26 @@
+"""Ask a local port who it is; the answer must carry our name, because any server may say OK."""
+
+import http.client
+import json
+from typing import Any
+
+from router.listen import Address
+
+ANSWER_BYTES_MAX = 65_536
+SERVICE = "tierwise"
+
+
+def livez(address: Address, *, timeout_seconds: float) -> dict[str, Any] | None:
+    """Return what ``/livez`` at ``address`` says of itself, or None when no tierwise answers."""
+    target = address.reachable
+    link = http.client.HTTPConnection(target.host, target.port, timeout=timeout_seconds)
+    try:
+        link.request("GET", "/livez", headers={"accept": "application/json"})
+        answer = json.loads(link.getresponse().read(ANSWER_BYTES_MAX))
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
+        return None
+    finally:
+        link.close()
+    if isinstance(answer, dict) and answer.get("service") == SERVICE:
+        return answer
+    return None

@@ -1,0 +1,207 @@
+"""Which processes `serve` and `gateway` start, and how they are shown while they run."""
+
+import contextlib
+import os
+import random
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from router.cli.announce import Announcer
+from router.cli.output import Screen
+from router.cli.probe import livez
+from router.config import Config
+from router.listen import Address, bind, bound
+from router.policyfile import PolicyFile
+from router.reload import build
+from router.roles import DEFAULT
+from router.settings import Overrides, load, load_config
+from router.supervise import Child, Supervisor
+from telemetry.clock import SystemClock
+from telemetry.configfile import read
+from telemetry.errors import ConfigError
+
+PROBE_SECONDS = 0.25
+COLLECTOR_DRAIN_SECONDS = 15.0  # to write what has been received
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """Both files as a command was given them, and the flags above them."""
+
+    config_path: Path
+    policy_path: Path
+    overrides: Overrides
+
+
+def run_gateway(files: Files, name: str, sock: socket.socket) -> int:
+    """Be one gateway worker; runs in a child process."""
+    from router.worker import WorkerSettings, run  # noqa: PLC0415 - the parent stays small
+
+    settings = WorkerSettings(
+        config_path=files.config_path,
+        policy_path=files.policy_path,
+        name=name,
+        overrides=files.overrides,
+    )
+    return run(settings, sock)
+
+
+def run_collector(files: Files) -> int:
+    """Be the collector, in this process."""
+    from collector.process import run  # noqa: PLC0415 - the parent stays small
+
+    config = load_config(files.config_path, files.overrides)
+    return run(config.collector, policy_path=files.policy_path)
+
+
+def checked(files: Files) -> tuple[Config, PolicyFile]:
+    """Return both files, having seen that a gateway could start from them.
+
+    Raises:
+        ConfigError: naming file, key or variable and the remedy, before anything is started.
+    """
+    config, policy = load(files.config_path, files.policy_path, files.overrides)
+    build(
+        read(files.config_path),
+        read(files.policy_path),
+        environment=os.environ,
+        today=datetime.now(UTC).date(),
+    )
+    return config, policy
+
+
+def keep_running(files: Files, *, screen: Screen, collector: bool) -> int:
+    """Run gateway workers (and the collector) until a signal ends them; return an exit code.
+
+    Raises:
+        ConfigError: when a file is wrong or an address is taken, before anything is started, or
+            when the processes refuse their configuration.
+    """
+    config, policy = checked(files)
+    address = Address.parse(config.gateway.listen, where="--gateway")
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(bind(address, where="--gateway"))
+        address = bound(sock, address)
+        overrides = replace(files.overrides, gateway=str(address))
+        if collector:
+            overrides = _free_addresses(config, overrides)
+        files = replace(files, overrides=overrides)
+        metrics = stack.enter_context(_metrics_dir(config))
+        supervisor = Supervisor(
+            [*_workers(files, config, sock, metrics), *([_collector(files)] if collector else [])],
+            listeners=[sock],
+            ready=lambda: livez(address, timeout_seconds=PROBE_SECONDS) is not None,
+            tell=Announcer(
+                screen,
+                gateway=address,
+                collector=overrides if collector else None,
+                roles=sorted({*policy.roles, DEFAULT}),
+                forget=_forgetter(metrics),
+            ).tell,
+            clock=SystemClock(),
+            rng=random.Random(),  # noqa: S311 - jitter, not a secret
+        )
+        return supervisor.run()
+
+
+def _workers(
+    files: Files, config: Config, sock: socket.socket, metrics: Path | None
+) -> Sequence[Child]:
+    return [
+        Child(
+            name=(name := f"gateway-{number}"),
+            run=run_gateway,
+            arguments=(files, name, sock),
+            environment={"PROMETHEUS_MULTIPROC_DIR": str(metrics)} if metrics else {},
+            drain_seconds=config.gateway.drain_seconds,
+        )
+        for number in range(config.gateway.workers)
+    ]
+
+
+def _collector(files: Files) -> Child:
+    return Child(
+        name="collector",
+        run=run_collector,
+        arguments=(files,),
+        essential=False,  # a dead collector never stops the gateway
+        drain_seconds=COLLECTOR_DRAIN_SECONDS,
+    )
+
+
+def _free_addresses(config: Config, overrides: Overrides) -> Overrides:
+    """Return ``overrides`` with the collector's addresses, every port 0 replaced by a free one.
+
+    Raises:
+        ConfigError: when one of them is taken or two are the same.
+    """
+    listen = config.collector
+    with contextlib.ExitStack() as held:
+        addresses = []
+        for flag, text in (
+            ("--otlp-http", listen.otlp_http),
+            ("--otlp-grpc", listen.otlp_grpc),
+            ("--console", listen.console),
+        ):
+            wanted = Address.parse(text, where=flag)
+            addresses.append(str(bound(held.enter_context(bind(wanted, where=flag)), wanted)))
+    otlp_http, otlp_grpc, console = addresses
+    return replace(overrides, otlp_http=otlp_http, otlp_grpc=otlp_grpc, console=console)
+
+
+@contextlib.contextmanager
+def _metrics_dir(config: Config) -> Iterator[Path | None]:
+    """Make a fresh folder in which several workers keep one set of metrics; None for one worker.
+
+    Folders of supervisors that were killed are removed on the way.
+    """
+    if config.gateway.workers == 1:
+        yield None
+        return
+    _make(config.state_dir)
+    for left in config.state_dir.glob("metrics-*"):
+        if not _alive(left.name.removeprefix("metrics-")):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = config.state_dir / f"metrics-{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    _make(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"state_dir: cannot make {folder}: {error.strerror or error}",
+            hint="set state_dir in tierwise.toml to a folder that this user may write",
+        ) from error
+
+
+def _alive(pid: str) -> bool:
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _forgetter(metrics: Path | None) -> Callable[[int], None]:
+    """Return what drops a dead worker's live gauges, so that they are not summed for ever."""
+
+    def forget(pid: int) -> None:
+        for left in metrics.glob(f"gauge_live*_{pid}.db") if metrics else ():
+            left.unlink(missing_ok=True)
+
+    return forget
