@@ -137,25 +137,27 @@ class Exchange:
             return
         self.ended = True
         if self.decision is None:
-            self.gateway.rejected(error_code or "client_closed")
+            self.gateway.meters.rejected(error_code or "client_closed")
             return
         if not self.endpoint.inference:
             return
+        outcome = Outcome(
+            decision_id=self.decision_id,
+            trace_id=self.trace_id,
+            span_id=self.span_id,
+            parent_span_id=self.parent.span_id if self.parent else None,
+            sampled=self.sampled,
+            ended_ns=self.gateway.clock.now_ns(),
+            attempts=tuple(self.attempts),
+            status=status,
+            error_code=error_code,
+            overhead_seconds=self.overhead_seconds,
+        )
+        self.gateway.meters.observe(self.decision, outcome)
         self.gateway.recorder.record(
             self.decision,
-            Outcome(
-                decision_id=self.decision_id,
-                trace_id=self.trace_id,
-                span_id=self.span_id,
-                parent_span_id=self.parent.span_id if self.parent else None,
-                sampled=self.sampled,
-                ended_ns=self.gateway.clock.now_ns(),
-                attempts=tuple(self.attempts),
-                status=status,
-                error_code=error_code,
-                overhead_seconds=self.overhead_seconds,
-            ),
-            baggage=self._baggage(),
+            outcome,
+            baggage=self.request.baggage if self.request else {},
             content=self._content(),
         )
 
@@ -164,12 +166,6 @@ class Exchange:
         if bytes_max is None or self.request is None:
             return None
         return Content(request=self.request.body.raw[:bytes_max], answers=tuple(self.answers))
-
-    def _baggage(self) -> tuple[tuple[str, str], ...]:
-        if self.request is None or not self.request.baggage:
-            return ()
-        carried = self.request.baggage
-        return tuple((key, carried[key]) for key in self.gateway.baggage if key in carried)
 
 
 def _decision_id(gateway: Gateway) -> str:

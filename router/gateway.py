@@ -1,8 +1,8 @@
 """The parts that serve steps, wired once per process."""
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from learning.learner import Learner
@@ -10,6 +10,7 @@ from router.reload import Loaded
 from router.request import Limits
 from router.upstream import Upstream
 from telemetry.clock import Clock
+from telemetry.metrics import Meters
 from telemetry.records import Decision, Outcome
 from telemetry.spans import Content
 
@@ -22,10 +23,10 @@ class Recorder(Protocol):
         decision: Decision,
         outcome: Outcome,
         *,
-        baggage: Sequence[tuple[str, str]] = (),
+        baggage: Mapping[str, str] = ...,
         content: Content | None = None,
     ) -> None:
-        """Take one step, with the baggage its route span carries and its text if recorded."""
+        """Take one step, with the baggage it came with and its text if that is kept."""
         ...
 
 
@@ -46,11 +47,10 @@ class Gateway:
     learner: Learner
     upstream: Upstream
     recorder: Recorder
+    meters: Meters
     clock: Clock
     rng: random.Random
     limits: Limits
     load: Load
     answer_bytes_max: int = 16_777_216  # a longer answer is relayed unread
-    baggage: tuple[str, ...] = ()  # keys that the route span may carry
     content_bytes_max: int | None = None  # of each body; None: text is not recorded
-    rejected: Callable[[str], None] = field(default=lambda code: None)  # counts by error code

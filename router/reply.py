@@ -48,7 +48,14 @@ async def end(exchange: Exchange, status: int, send: Send) -> None:
 
 
 async def refuse(exchange: Exchange, error: StepError, send: Send) -> None:
-    """Deliver one of our own errors in the caller's dialect, and record the step."""
+    """Deliver one of our own errors in the caller's dialect, and record the step.
+
+    Once the first byte of an answer is out nothing can be said any more: the step is recorded
+    and the connection ends without the answer's last byte, which is how HTTP says "broken".
+    """
+    if exchange.delivering:
+        exchange.end(error.status, error.code)
+        return
     content = envelopes.body(error, exchange.endpoint.dialect, request_id=exchange.decision_id)
     found: Headers = [_JSON, (b"content-length", b"%d" % len(content))]
     if error.retry_after_seconds is not None:

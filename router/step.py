@@ -1,16 +1,19 @@
 """One step, top to bottom: read, decide, try, deliver, record."""
 
 import asyncio
+import logging
 from typing import Final
 
 from router import chain, reply, request, roles, shape
 from router.exchange import CLIENT_CLOSED, Exchange
 from router.gateway import Gateway
 from router.request import Endpoint, Receive, Request, Scope, Send
-from telemetry.errors import InvalidRequest, Overloaded, StepError
+from telemetry.errors import Internal, InvalidRequest, Overloaded, StepError
 from telemetry.records import Context, Decision
 
 RETRY_AFTER_SECONDS: Final = 1
+
+logger = logging.getLogger(__name__)
 
 
 async def serve(
@@ -19,6 +22,7 @@ async def serve(
     """Answer one step whatever happens; nothing but a cancelled server leaves this function."""
     exchange = Exchange.begin(gateway, endpoint, scope)
     gateway.load.steps += 1
+    gateway.meters.step_begins()
     hangup: Hangup | None = None
     try:
         _must_have_room(gateway)
@@ -36,6 +40,9 @@ async def serve(
         await reply.refuse(exchange, error, send)
     except request.HungUp:
         exchange.end(CLIENT_CLOSED, "client_closed")
+    except Exception:  # the request's boundary: a fault of ours costs one step
+        logger.exception("step %s failed", exchange.decision_id)
+        await reply.refuse(exchange, _internal(exchange), send)
     except asyncio.CancelledError:
         exchange.end(CLIENT_CLOSED, "client_closed")
         if hangup is None or not hangup.take():
@@ -44,6 +51,15 @@ async def serve(
         if hangup is not None:
             hangup.stop()
         gateway.load.steps -= 1
+        gateway.meters.step_ends()
+
+
+def _internal(exchange: Exchange) -> Internal:
+    return Internal(
+        "internal",
+        "tierwise could not serve this step because of a fault of its own",
+        hint=f"the gateway's log names it beside {exchange.decision_id}",
+    )
 
 
 def decide(exchange: Exchange, asked: Request) -> Decision:

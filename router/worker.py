@@ -1,0 +1,197 @@
+"""One gateway process: wired from two files, served until it is told to stop."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+import uvloop
+
+from learning.learner import Declared
+from router import settings
+from router.app import Health, create_app
+from router.config import Config
+from router.gateway import Gateway, Load
+from router.listen import Address
+from router.reload import Reloader
+from router.request import Limits
+from router.upstream import AiohttpUpstream
+from telemetry.clock import Clock, SystemClock
+from telemetry.exporter import Exporter
+from telemetry.metrics import Meters
+
+MIB: Final = 1_048_576
+# Most objects of a step die by reference count; collecting rarely keeps pauses out of the tail.
+GC_THRESHOLDS: Final = (50_000, 20, 50)
+KEEP_ALIVE_SECONDS: Final = 75
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSettings:
+    """Which files a worker serves, and under which name."""
+
+    config_path: Path
+    policy_path: Path
+    name: str  # gateway-0
+    overrides: settings.Overrides
+
+
+def run(worker: WorkerSettings, sock: socket.socket) -> int:
+    """Serve on ``sock`` until SIGTERM or SIGINT, then let steps in flight finish; return 0.
+
+    Raises:
+        ConfigError: the files, a key or an endpoint of them cannot be used.
+    """
+    logging.basicConfig(
+        level=os.environ.get("TIERWISE_LOG_LEVEL", "INFO").upper(),
+        format=f"%(asctime)s %(levelname)s {worker.name} %(name)s: %(message)s",
+    )
+    uvloop.run(_serve(worker, sock, clock=SystemClock(), environment=os.environ))
+    return 0
+
+
+async def _serve(
+    worker: WorkerSettings, sock: socket.socket, *, clock: Clock, environment: Mapping[str, str]
+) -> None:
+    config = settings.load_config(worker.config_path, worker.overrides)
+    reloader = Reloader(
+        worker.config_path, worker.policy_path, environment=environment, clock=clock
+    )
+    rng = random.Random()  # noqa: S311 - ids and jitter, not secrets
+    meters = Meters()
+    _know_names(meters, reloader)
+    exporter = _exporter(
+        config, worker, meters=meters, clock=clock, rng=rng, environment=environment
+    )
+    upstream = AiohttpUpstream(config.gateway)
+    gateway = Gateway(
+        loaded=lambda: reloader.current,
+        learner=Declared(),
+        upstream=upstream,
+        recorder=exporter,
+        meters=meters,
+        clock=clock,
+        rng=rng,
+        limits=Limits(
+            body_bytes=config.gateway.body_mb_max * MIB,
+            body_seconds=config.gateway.timeouts.body_seconds,
+        ),
+        load=Load(steps_max=config.gateway.steps_max),
+        content_bytes_max=config.telemetry.content_bytes_max if config.telemetry.content else None,
+    )
+    server = _server(config, gateway, _health(worker, reloader, meters, clock=clock))
+    await exporter.start()
+    watch = asyncio.create_task(reloader.watch())
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        with _ending(server, gateway.load):
+            await server.serve(sockets=[sock])
+    finally:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+        await upstream.close()
+        await exporter.close()
+
+
+def _exporter(
+    config: Config,
+    worker: WorkerSettings,
+    *,
+    meters: Meters,
+    clock: Clock,
+    rng: random.Random,
+    environment: Mapping[str, str],
+) -> Exporter:
+    token_env = config.collector.token_env
+    address = Address.parse(config.collector.otlp_http, where="collector.otlp_http")
+    return Exporter(
+        config.telemetry,
+        collector=address.reachable.url,
+        collector_token=environment.get(token_env) if token_env else None,
+        state_dir=config.state_dir,
+        worker=worker.name,
+        clock=clock,
+        rng=rng,
+        meters=meters,
+        env=environment,
+    )
+
+
+def _health(worker: WorkerSettings, reloader: Reloader, meters: Meters, *, clock: Clock) -> Health:
+    def warnings() -> tuple[str, ...]:
+        today = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC).date()
+        return reloader.current.policy.warnings(today)
+
+    return Health(
+        version=metadata.version("tierwise"),
+        worker=worker.name,
+        metrics=meters.render,
+        reload_error=lambda: reloader.error,
+        warnings=warnings,
+    )
+
+
+def _know_names(meters: Meters, reloader: Reloader) -> None:
+    policy = reloader.current.policy
+    meters.know(
+        roles=policy.roles,
+        tiers=policy.ladder,
+        models={model for tier in policy.file.tiers.values() for model in tier.models},
+    )
+
+
+def _server(config: Config, gateway: Gateway, health: Health) -> uvicorn.Server:
+    return _Server(
+        uvicorn.Config(
+            create_app(gateway, health),
+            http="httptools",
+            loop="uvloop",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(config.gateway.drain_seconds),
+        )
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, leaving signals to us: after them the exporter still has to flush."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _ending(server: uvicorn.Server, load: Load) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the server, steps in flight first."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        load.draining = True
+        server.should_exit = True
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
