@@ -42,7 +42,7 @@ class Splitter:
 
 def data_of(event: bytes) -> bytes:
     """Return the event's data; empty when it has none."""
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2:
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
         return event[6:-2]
     lines = []
     for line in _LINE_END.split(event.removeprefix(b"\xef\xbb\xbf")):
