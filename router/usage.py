@@ -53,6 +53,8 @@ class _Response(msgspec.Struct):
 class _ResponseEvent(msgspec.Struct):
     type: Any = None
     response: _Response | None = None
+    code: Any = None  # of an event of type error
+    error: Any = None  # the same, as some servers nest it
 
 
 class _Message(msgspec.Struct):
@@ -184,7 +186,7 @@ def _response_event(reading: Reading, data: bytes) -> bool:
     if event.response is not None:
         _response(reading, event.response)
     elif event.type == "error":
-        reading.error_type = _error_type(msgspec.json.decode(data))
+        reading.error_type = _error_type(event.error or {"code": event.code})
     return False
 
 
