@@ -1,0 +1,305 @@
+"""A running gateway for tests: the real application on port 0, and a record of what it recorded."""
+
+import asyncio
+import contextlib
+import random
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+import uvicorn
+import uvloop
+
+from evals.standin.ledger import Entry
+from evals.standin.running import Serving, serving
+from learning.learner import Declared
+from router.app import Health, create_app
+from router.gateway import Gateway, Load
+from router.reload import build
+from router.request import Limits
+from router.upstream import AiohttpUpstream, Upstream
+from telemetry.clock import SystemClock
+from telemetry.records import Decision, Outcome
+
+TODAY = date(2026, 11, 20)
+WAIT_SECONDS = 10.0
+
+# US dollars per million tokens: input, output, cached read, cache write.
+PRICES = {
+    "standin-small": (0.1, 0.4, 0.01, 0.125),
+    "standin-mid": (1.0, 4.0, 0.1, 1.25),
+    "standin-frontier": (5.0, 25.0, 0.5, 6.25),
+    "standin-embedding": (0.02, 0.0, 0.02, 0.02),
+}
+
+POLICY = b"""
+schema = 1
+ladder = ["small", "mid", "frontier"]
+
+[tiers.small]
+models = ["standin/standin-small", "standin/standin-embedding"]
+[tiers.mid]
+models = ["standin/standin-mid"]
+[tiers.frontier]
+models = ["standin/standin-frontier"]
+
+[roles.planner]
+tier = "frontier"
+[roles.worker]
+tier = "mid"
+[roles.extractor]
+tier = "small"
+on_fail = "accept"
+[roles.default]
+tier = "small"
+"""
+
+
+def config_for(
+    port: int,
+    *,
+    dialects: tuple[str, ...] = ("chat", "responses", "messages", "embeddings"),
+    extra: str = "",
+    provider: str = "",
+) -> bytes:
+    """Return a tierwise.toml whose one provider listens on ``port`` and has the tests' prices.
+
+    ``provider`` goes into the provider's table, ``extra`` to the end of the file.
+    """
+    spoken = ", ".join(f'"{dialect}"' for dialect in dialects)
+    lines = ["schema = 1", "[providers.standin]", f'base_url = "http://127.0.0.1:{port}/v1"']
+    lines += [f"dialects = [{spoken}]", provider]
+    for model, (plain, out, read, write) in PRICES.items():
+        lines += [f'[prices."standin/{model}"]', f"input = {plain}", f"output = {out}"]
+        lines += [f"cache_read = {read}", f"cache_write = {write}"]
+    return "\n".join([*lines, extra]).encode()
+
+
+Pair = tuple[Decision, Outcome]
+
+
+class Kept:
+    """A recorder that keeps each decision with its outcome; may be read from another thread."""
+
+    def __init__(self) -> None:
+        self.pairs: list[Pair] = []
+        self.rejected: list[str] = []
+        self._changed = threading.Condition()
+
+    def record(
+        self,
+        decision: Decision,
+        outcome: Outcome,
+        *,
+        baggage: tuple[tuple[str, str], ...] = (),
+        content: tuple[tuple[bytes, bytes], ...] | None = None,
+    ) -> None:
+        with self._changed:
+            self.pairs.append((decision, outcome))
+            self._changed.notify_all()
+
+    def reject(self, code: str) -> None:
+        """Count a step that was refused before its decision."""
+        with self._changed:
+            self.rejected.append(code)
+            self._changed.notify_all()
+
+    def wait(self, count: int, *, since: int = 0) -> list[Pair]:
+        """Return the pairs after the first ``since`` once there are ``count`` of them."""
+        with self._changed:
+            arrived = self._changed.wait_for(
+                lambda: len(self.pairs) >= since + count, timeout=WAIT_SECONDS
+            )
+            assert arrived, f"{len(self.pairs) - since} of {count} outcomes were recorded"
+            return self.pairs[since:]
+
+
+async def until(condition: Callable[[], object], *, what: str) -> None:
+    """Wait until ``condition`` holds; fail saying ``what`` did not happen."""
+    ends = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < ends, f"{what} did not happen within {WAIT_SECONDS:g} s"
+        await asyncio.sleep(0.005)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """A gateway that listens."""
+
+    gateway: Gateway
+    kept: Kept
+    port: int
+
+    @property
+    def origin(self) -> str:
+        """What an Anthropic client takes as base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client takes as base URL."""
+        return f"{self.origin}/v1"
+
+
+def make_gateway(
+    config: bytes,
+    policy: bytes,
+    *,
+    upstream: Upstream,
+    kept: Kept,
+    environment: Mapping[str, str] | None = None,
+    answer_bytes_max: int = 16_777_216,
+    limits: Limits | None = None,
+    content: bool = False,
+) -> Gateway:
+    """Return the parts that serve steps, wired as a gateway process wires them."""
+    loaded = build(config, policy, environment=environment or {}, today=TODAY)
+    return Gateway(
+        loaded=lambda: loaded,
+        learner=Declared(),
+        upstream=upstream,
+        recorder=kept,
+        clock=SystemClock(),
+        rng=random.Random(7),
+        limits=limits or Limits(body_bytes=1_048_576, body_seconds=5.0),
+        load=Load(steps_max=64),
+        answer_bytes_max=answer_bytes_max,
+        content=content,
+        rejected=kept.reject,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, which are the test runner's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def running(
+    config: bytes,
+    policy: bytes = POLICY,
+    *,
+    environment: Mapping[str, str] | None = None,
+    answer_bytes_max: int = 16_777_216,
+    limits: Limits | None = None,
+    content: bool = False,
+) -> AsyncIterator[Running]:
+    """Serve a gateway from the running event loop."""
+    kept = Kept()
+    loaded = build(config, policy, environment=environment or {}, today=TODAY)
+    upstream = AiohttpUpstream(loaded.config.gateway)
+    gateway = make_gateway(
+        config,
+        policy,
+        upstream=upstream,
+        kept=kept,
+        environment=environment,
+        answer_bytes_max=answer_bytes_max,
+        limits=limits,
+        content=content,
+    )
+    app = create_app(
+        gateway,
+        Health(
+            version="0",
+            worker="test",
+            metrics=lambda: b"",
+            reload_error=lambda: None,
+            warnings=lambda: (),
+        ),
+    )
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serve = asyncio.create_task(server.serve(sockets=[listening]))
+        await until(lambda: server.started or serve.done(), what="the gateway's start")
+        try:
+            yield Running(gateway=gateway, kept=kept, port=listening.getsockname()[1])
+        finally:
+            server.should_exit = True
+            await serve
+            await upstream.close()
+
+
+@dataclass(kw_only=True)
+class House:
+    """A gateway and a stand-in that share one event loop in a thread of their own."""
+
+    gateway: Running
+    standin: Serving
+    since: int = 0
+    billed_since: int = 0
+    _environment: dict[str, str] = field(default_factory=dict)
+
+    def mark(self) -> None:
+        """Forget what was recorded and billed until now."""
+        self.since = len(self.gateway.kept.pairs)
+        self.billed_since = len(self.standin.standin.ledger.entries)
+
+    def recorded(self, count: int = 1) -> list[Pair]:
+        """Return the ``count`` steps recorded since the mark; more or fewer is a failure."""
+        found = self.gateway.kept.wait(count, since=self.since)
+        assert len(found) == count, f"{len(found)} outcomes instead of {count}"
+        return found
+
+    def billed(self) -> list[Entry]:
+        """Return what the stand-in billed since the mark."""
+        return list(self.standin.standin.ledger.entries)[self.billed_since :]
+
+
+@contextlib.contextmanager
+def house(policy: bytes = POLICY) -> Iterator[House]:
+    """Run a gateway and its stand-in in a thread for as long as the block lasts."""
+    ready: list[House] = []
+    failed: list[BaseException] = []
+    started, stop = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        async with serving() as standin, running(config_for(standin.port), policy) as gateway:
+            ready.append(House(gateway=gateway, standin=standin))
+            started.set()
+            await asyncio.to_thread(stop.wait)
+
+    def run() -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(main())
+        except BaseException as error:
+            failed.append(error)
+            raise
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=run, name="house", daemon=True)
+    thread.start()
+    started.wait(WAIT_SECONDS)
+    if failed:
+        raise failed[0]
+    try:
+        yield ready[0]
+    finally:
+        stop.set()
+        thread.join(WAIT_SECONDS)
+
+
+def cost_by_hand(entry: Entry) -> float:
+    """Return what one entry of the stand-in's ledger costs at the tests' prices, in US dollars."""
+    plain, out, read, write = PRICES[entry.model]
+    fresh = entry.input - entry.cache_read - entry.cache_write
+    total = fresh * plain + entry.cache_read * read + entry.cache_write * write
+    return (total + entry.output * out) / 1e6
