@@ -110,6 +110,10 @@ class Meters:
         """Count it out again."""
         self._in_flight.dec()
 
+    def rejected(self, code: str) -> None:
+        """Count a request that was refused before its decision."""
+        self.count("tierwise_rejections_total", labels=(code,))
+
     def observe(self, decision: Decision, outcome: Outcome) -> None:
         """Count a step and its attempts."""
         try:

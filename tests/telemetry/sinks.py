@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 DEADLINE_SECONDS = 10.0
-REQUESTS = {
+REQUESTS: dict[str, Any] = {
     "traces": trace_service_pb2.ExportTraceServiceRequest,
     "logs": logs_service_pb2.ExportLogsServiceRequest,
     "metrics": metrics_service_pb2.ExportMetricsServiceRequest,
@@ -133,7 +133,8 @@ async def grpc_sink(codes: Sequence[Any] = ()) -> AsyncIterator[Sink]:
     """Serve traces over gRPC; the first calls are answered with ``codes``."""
     sink = Sink()
     server = grpc.aio.server()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_TraceService(sink, codes), server)
+    add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
+    add(_TraceService(sink, codes), server)
     sink.port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
