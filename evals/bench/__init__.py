@@ -1,0 +1,1 @@
+"""Measurements of tierwise on this machine: interleaved rounds, medians, nothing asserted."""

@@ -1,0 +1,58 @@
+"""A live OTLP endpoint that takes everything and keeps nothing but counts.
+
+``python -m evals.bench.sink`` prints its port and serves until its standard input ends.
+"""
+
+import asyncio
+import json
+import sys
+from typing import cast
+
+import uvloop
+
+_OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
+
+
+class Sink(asyncio.Protocol):
+    """Answers every POST with an empty success."""
+
+    received_bytes = 0
+    requests = 0
+
+    def __init__(self) -> None:
+        self._seen = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
+
+    def data_received(self, data: bytes) -> None:
+        self._seen += data
+        while True:
+            end = self._seen.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            head = bytes(self._seen[:end]).lower()
+            length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
+            if len(self._seen) < end + 4 + length:
+                return
+            del self._seen[: end + 4 + length]
+            Sink.received_bytes += length
+            Sink.requests += 1
+            assert self._transport is not None
+            self._transport.write(_OK)
+
+
+async def main() -> None:
+    """Serve until standard input ends, then print what came."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Sink, "127.0.0.1", 0)
+    sys.stdout.write(json.dumps({"port": server.sockets[0].getsockname()[1]}) + "\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    server.close()
+    sys.stdout.write(json.dumps({"requests": Sink.requests, "bytes": Sink.received_bytes}) + "\n")
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
