@@ -28,6 +28,7 @@ CRASHES_MAX = 5  # in a row, by every essential child, before the whole gives up
 BACKOFF_SECONDS_MIN = 0.1
 BACKOFF_SECONDS_MAX = 30.0
 PROBE_SECONDS = 0.05  # between two questions whether the service is ready
+HURRY_SECONDS = 1.0  # one wish may arrive twice: for the process, then for its group
 KILL_SECONDS = 5.0  # beyond the drain, for a child to end by itself
 CONFIG_EXIT = 2
 HELD = (signal.SIGINT, signal.SIGHUP)  # until a starting child has said what it does with them
@@ -111,6 +112,7 @@ class Supervisor:
         self._clock = clock
         self._rng = rng
         self._is_ready = False
+        self._draining_since = 0.0
         self._signals: list[int] = []  # at most a handful: emptied at every turn
         self.restarts_count = 0
 
@@ -255,6 +257,7 @@ class Supervisor:
         """End all children, essential ones first; say whether each ended by itself."""
         for listener in self._listeners:
             listener.close()
+        self._draining_since = self._clock.monotonic()
         clean = True
         for essential in (True, False):
             group = [one for one in self._running if one.child.essential is essential]
@@ -269,8 +272,7 @@ class Supervisor:
         deadline = self._clock.monotonic() + drain + KILL_SECONDS
         while any(one.process is not None for one in group):
             left = deadline - self._clock.monotonic()
-            hurried = any(number != signal.SIGHUP for number in self._taken_signals())
-            if left <= 0 or hurried:
+            if left <= 0 or self._hurried():
                 break
             self._wait(wakeup, left)
             self._reaped()
@@ -282,6 +284,11 @@ class Supervisor:
             one.process.join()
         self._reaped()
         return not late
+
+    def _hurried(self) -> bool:
+        """Say whether another signal asks for the end, some time after the first did."""
+        again = any(number != signal.SIGHUP for number in self._taken_signals())
+        return again and self._clock.monotonic() - self._draining_since >= HURRY_SECONDS
 
     def _send(self, number: int, group: Sequence[_Running]) -> None:
         for one in group:

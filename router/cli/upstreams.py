@@ -1,4 +1,4 @@
-"""The checks of `doctor` that ask providers: are they there, is our key good and our clock right."""
+"""The checks of `doctor` that ask providers: are they there, is our key good, is our clock?"""
 
 import asyncio
 import email.utils
