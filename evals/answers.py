@@ -202,7 +202,7 @@ def _responses(body: Mapping[str, Any], step: Step) -> Answer:
                 logprobs.extend(logprobs_of(part.get("logprobs")) or ())
             elif isinstance(part.get("refusal"), str):
                 refusals.append(part["refusal"])
-    finish, raw = _responses_finish(body, has_calls=bool(calls))
+    finish, raw = responses_finish(body, has_calls=bool(calls))
     return Answer(
         step=step,
         text="".join(text),
@@ -228,7 +228,8 @@ def responses_call(item: Mapping[str, Any]) -> ToolCall | None:
     )
 
 
-def _responses_finish(body: Mapping[str, Any], *, has_calls: bool) -> tuple[Finish, str | None]:
+def responses_finish(body: Mapping[str, Any], *, has_calls: bool) -> tuple[Finish, str | None]:
+    """Return why a response object says it ended, and the provider's own word for it."""
     status = word(body.get("status"))
     details = body.get("incomplete_details")
     raw = word(details.get("reason")) if isinstance(details, dict) else None

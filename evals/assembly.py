@@ -24,6 +24,7 @@ from evals.answers import (
     objects,
     read_object,
     responses_call,
+    responses_finish,
     word,
 )
 from evals.steps import Step, text_of
@@ -60,8 +61,8 @@ def assembler(step: Step) -> Assembler:
 
 def data_of(event: bytes) -> bytes:
     """Return a server-sent event's data; empty when it has none (WHATWG HTML, section 9.2)."""
-    if event.startswith(b"data: ") and event.find(b"\n") in (-1, len(event) - 2):
-        return event[6:].rstrip(b"\n")
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
+        return event[6:-2]
     lines = []
     for line in _LINE_END.split(event.removeprefix(b"\xef\xbb\xbf")):
         name, _, value = line.partition(b":")
@@ -292,12 +293,9 @@ class _Responses(_Base):
         if not isinstance(response, dict):
             self._odd("the last event holds no response")
             return
-        whole = read_object(response, self._step)
-        if response.get("output") or whole.finish is Finish.FAILED:
-            self._whole = whole
-        self._finish, self._raw = whole.finish, whole.finish_raw
-        if self._finish is Finish.COMPLETE and self._calls:
-            self._finish = Finish.TOOL_USE
+        if response.get("output") or isinstance(response.get("error"), dict):
+            self._whole = read_object(response, self._step)
+        self._finish, self._raw = responses_finish(response, has_calls=bool(self._calls))
 
 
 def _index(event: Mapping[str, Any]) -> object:
