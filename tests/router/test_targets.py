@@ -17,7 +17,7 @@ def targets(text: str = CONFIG, environment: dict[str, str] | None = None) -> Ta
 def test_a_target_is_the_models_provider_ready_to_be_called() -> None:
     found = targets().target("claude/mid")
     assert (found.model, found.request_model) == ("claude/mid", "mid")
-    assert (found.provider, found.dialects) == ("anthropic", {Dialect.MESSAGES})
+    assert (found.provider, list(found.dialects)) == ("anthropic", [Dialect.MESSAGES])
     assert (found.server_address, found.server_port) == ("claude.example", 443)
     assert found.stream_usage
 

@@ -62,7 +62,8 @@ def test_embeddings_have_no_output_and_still_a_cost() -> None:
     assert found.cost(Tokens(input=1_000_000)) == pytest.approx(0.02)
     assert found.cost(Tokens(input=1_000_000, output=0)) == pytest.approx(0.02)
     assert found.cost(Tokens(input=1_000_000, output=7)) is None  # nobody knows what that costs
-    assert found.per_thousand() == (pytest.approx(0.00002), None)
+    assert found.per_thousand()[0] == pytest.approx(0.00002)
+    assert found.per_thousand()[1] is None
 
 
 def test_prices_of_the_file_come_before_the_catalogue() -> None:
