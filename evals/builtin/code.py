@@ -132,7 +132,7 @@ def _files(text: str) -> Iterator[list[_Hunk]]:
         elif hunks and line.startswith("--- ") and lines[number + 1 : number + 2]:
             yield _closed(hunks)
             hunks = []
-        elif hunks and line[:1] in ("+", "-"):
+        elif hunks and line[:1] in ("+", "-", " "):
             raise _BadDiff("a hunk has more lines than its header says")
     if hunks:
         yield _closed(hunks)

@@ -24,11 +24,11 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         r"i must (decline|refuse)",
     ),
     "de": (
-        r"(es tut mir leid|tut mir leid|entschuldigung|leider)\W+(aber )?(\w+\W+){0,2}?"
+        r"(es tut mir leid|tut mir leid|entschuldigung|leider)\W+(aber )?(\w+ ){0,2}?"
         r"(kann|darf|werde) ich",
         r"(es tut mir leid|tut mir leid|leider)\W+(aber )?ich (kann|darf|werde) "
-        r"(\w+\W+){0,5}?nicht",
-        r"ich (kann|darf|werde) (dir|ihnen|dabei|das|diese anfrage|hier)\b(\W+\w+){0,4}?\W+nicht",
+        r"(\w+ ){0,5}?nicht",
+        r"ich (kann|darf|werde) (dir|ihnen|dabei|das|diese anfrage|hier)( \w+){0,4}? nicht",
     ),
     "fr": (
         r"(je suis désolée?|désolée?|malheureusement)\W+(mais )?je (ne peux|ne suis)",
@@ -48,7 +48,7 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         r"(eu )?não posso (ajudar|fornecer|responder|atender)",
     ),
     "nl": (
-        r"(het spijt me|sorry|helaas)\W+(maar )?(ik kan|kan ik)\b(\W+\w+){0,5}?\W+niet",
+        r"(het spijt me|sorry|helaas)\W+(maar )?(ik kan|kan ik)( \w+){0,5}? niet",
         r"ik kan (je|u) (hier|daar)(bij|mee) niet helpen",
     ),
     "pl": (r"(przykro mi|przepraszam|niestety)\W+(ale )?nie mogę",),

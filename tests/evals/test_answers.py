@@ -177,11 +177,12 @@ def test_embeddings_have_no_answer_text() -> None:
     assert answer.malformed == "the dialect embeddings has no answer text"
 
 
-KEYS = (
-    "choices message content tool_calls function name arguments index type "
-    "finish_reason logprobs token logprob output status text incomplete_details reason "
-    "stop_reason input id error refusal function_call custom"
-).split()
+KEYS = [
+    "choices", "message", "content", "tool_calls", "function", "name", "arguments",
+    "index", "type", "finish_reason", "logprobs", "token", "logprob", "output",
+    "status", "text", "incomplete_details", "reason", "stop_reason", "input", "id",
+    "error", "refusal", "function_call", "custom",
+]  # fmt: skip
 ODD = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=4)
     | st.sampled_from(["text", "message", "function_call", "tool_use", "stop", "refusal"]),

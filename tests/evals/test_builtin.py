@@ -1,0 +1,469 @@
+import json
+import time
+from typing import Any
+
+import pytest
+
+from evals.answers import Answer, Finish, TokenLogprob, ToolCall
+from evals.builtin.refusal import language_of_refusal
+from evals.builtin.schemas import Unusable, Validators, compiled
+from evals.catalogue import build_checks
+from evals.checks import Check
+from telemetry.records import Dialect, Result, Verdict
+from tests.evals.answering import DIALECTS, a_step, says, with_schema, with_tool
+
+CANARY = "sk-canary-7f3a"
+
+
+def judged(answer: Answer | str, name: str, **parameters: Any) -> Verdict:
+    (check,) = build_checks([{"check": name, **parameters}])
+    assert isinstance(check.name, str)
+    quick: Check = check  # type: ignore[assignment]
+    return quick.check(says(answer) if isinstance(answer, str) else answer)
+
+
+def result(answer: Answer | str, name: str, **parameters: Any) -> str:
+    return str(judged(answer, name, **parameters).result)
+
+
+def test_not_truncated_looks_at_the_end_of_the_answer() -> None:
+    expected = {
+        Finish.COMPLETE: "pass",
+        Finish.TOOL_USE: "pass",
+        Finish.PAUSED: "pass",
+        Finish.REFUSED: "pass",
+        Finish.TRUNCATED: "fail",
+        Finish.FAILED: "fail",
+        Finish.UNKNOWN: "abstain",
+    }
+    assert {f: result(says("x", finish=f), "not_truncated") for f in Finish} == expected
+
+
+def test_not_empty_wants_words_or_a_call() -> None:
+    call = (ToolCall("f", "{}"),)
+    assert result("x", "not_empty") == "pass"
+    assert result(says("", tool_calls=call), "not_empty") == "pass"
+    assert result(says("", refusal="No."), "not_empty") == "pass"
+    assert result("", "not_empty") == "fail"
+    assert result(" \n\t\u00a0", "not_empty") == "fail"
+    assert result(says("", finish=Finish.PAUSED), "not_empty") == "abstain"
+    assert judged(says("", malformed="no choice"), "not_empty").reason == "no choice"
+
+
+REFUSALS = {
+    "en": [
+        "I'm sorry, but I can't help with that.",
+        "I\u2019m really sorry, but I cannot do this.",
+        "**Unfortunately, I am unable to do it.**",
+        "I can't provide that information.",
+        "As an AI language model, I cannot have opinions.",
+        "I must decline.",
+    ],
+    "de": [
+        "Es tut mir leid, aber dabei kann ich nicht helfen.",
+        "Leider kann ich das nicht.",
+        "Ich kann Ihnen dabei nicht helfen.",
+    ],
+    "fr": ["Désolé, je ne peux pas.", "Je ne peux pas vous aider."],
+    "es": ["Lo siento, pero no puedo ayudar con eso."],
+    "it": ["Mi dispiace, ma non posso aiutarti."],
+    "pt": ["Desculpe, mas não posso ajudar."],
+    "nl": ["Het spijt me, maar ik kan je daarbij niet helpen."],
+    "pl": ["Przykro mi, ale nie mogę pomóc."],
+    "ru": ["\u041a сожалению, я не могу помочь."],
+    "zh": ["很抱歉\uff0c我无法提供帮助。", "对不起\uff0c我不能这样做。"],
+    "ja": ["申し訳ありませんが、お応えできません。"],
+    "ko": ["죄송하지만 도와드릴 수 없습니다."],
+}
+
+
+@pytest.mark.parametrize(("language", "text"), [(k, t) for k, ts in REFUSALS.items() for t in ts])
+def test_a_refusal_is_known_by_its_opening(language: str, text: str) -> None:
+    assert language_of_refusal(text) == language
+    assert result(text, "not_refusal") == "fail"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Sorry for the delay. Here is the list.",
+        "I can't find a bug in this function.",
+        "The agent said: \"I'm sorry, but I can't help with that.\"",
+        "Unfortunately the build failed: three tests are red.",
+        "Leider ist der Zug verspätet.",
+        "Ich kann dir helfen, das ist nicht schwer.",
+        "Lo siento mucho. Aquí está el informe.",
+        "not refusal",
+        "I'm sorry, but I can't help with that. " + "But here is how it works. " * 60,
+    ],
+)
+def test_an_answer_is_not_taken_for_a_refusal(text: str) -> None:
+    assert result(text, "not_refusal") == "pass"
+
+
+def test_the_providers_own_signal_of_a_refusal_counts() -> None:
+    assert result(says("fine", finish=Finish.REFUSED), "not_refusal") == "fail"
+    assert result(says("", refusal="No."), "not_refusal") == "fail"
+    sorry = says("I'm sorry, but I can't help", tool_calls=(ToolCall("f", "{}"),))
+    assert result(sorry, "not_refusal") == "pass"
+
+
+def test_max_length_counts_what_it_is_told_to() -> None:
+    assert result("abcde", "max_length", characters=5) == "pass"
+    assert result("abcdef", "max_length", characters=5) == "fail"
+    assert result("a b  c", "max_length", words=3) == "pass"
+    assert judged("a b c d", "max_length", words=3).reason == "4 words, at most 3 are allowed"
+    assert result("a\nb\n", "max_length", lines=2) == "pass"
+    assert result("a\nb\nc", "max_length", lines=2, characters=99) == "fail"
+
+
+def test_json_wants_one_value_of_the_right_kind() -> None:
+    assert result(' {"a": 1}\n', "json") == "pass"
+    assert result("7", "json") == "pass"
+    assert result('{"a": 1} so', "json") == "fail"
+    assert judged("", "json").reason == "the answer is empty"
+    assert result("[1]", "json", kind="object") == "fail"
+    assert result("[1]", "json", kind="array") == "pass"
+    assert result("NaN", "json") == "fail"
+    assert result("[" * 50_000, "json") == "fail"
+
+
+def test_json_in_a_fence_is_accepted_only_when_the_policy_says_so() -> None:
+    fence = 'Here:\n```json\n{"a": 1}\n```\n'
+    assert result(fence, "json") == "fail"
+    assert result(fence, "json", fence=True) == "pass"
+    assert result('{"a": 1}', "json", fence=True) == "pass"
+    assert result(fence + fence, "json", fence=True) == "fail"
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"total": {"type": "integer"}, "note": {"type": "string"}},
+    "required": ["total"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_json_schema_takes_the_requests_own_schema(dialect: Dialect) -> None:
+    step = with_schema(SCHEMA, dialect=dialect)
+    assert result(says('{"total": 7}', step=step), "json_schema") == "pass"
+    verdict = judged(says('{"total": "7"}', step=step), "json_schema")
+    assert (verdict.result, verdict.score) == (Result.FAIL, 0.0)
+    assert verdict.reason == "breaks the schema at properties/total/type"
+    assert result(says("seven", step=step), "json_schema") == "fail"
+
+
+def test_json_schema_abstains_when_nobody_gave_one() -> None:
+    assert result("anything", "json_schema") == "abstain"
+
+
+def test_json_schema_of_the_policy_goes_before_the_requests() -> None:
+    step = with_schema({"type": "string"})
+    assert result(says('{"total": 7}', step=step), "json_schema", schema=SCHEMA) == "pass"
+    assert result('"x"', "json_schema", schema=SCHEMA) == "fail"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "nope"},
+        {"$ref": "http://127.0.0.1:9/schema"},
+        {"$ref": "file:///etc/passwd"},
+        {"$ref": "#/$defs/missing"},
+        {"type": "string", "pattern": "("},
+        {"description": "x" * 300_000},
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_not_held_against_the_answer(schema: Any) -> None:
+    assert result(says('"x"', step=with_schema(schema)), "json_schema") == "abstain"
+
+
+def test_references_that_unfold_without_end_are_refused_before_they_run() -> None:
+    bomb: dict[str, Any] = {
+        f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)
+    }
+    schema = {"$defs": {**bomb, "d40": {"type": "string"}}, "$ref": "#/$defs/d0"}
+    verdict = judged(says('"x"', step=with_schema(schema)), "json_schema")
+    assert verdict.reason == "the schema's references unfold into too many visits"
+
+
+def test_a_recursive_schema_is_fine() -> None:
+    tree = {"type": "object", "properties": {"child": {"$ref": "#"}, "n": {"type": "integer"}}}
+    step = with_schema(tree)
+    assert result(says('{"child": {"child": {"n": 1}}}', step=step), "json_schema") == "pass"
+    assert result(says('{"child": {"child": {"n": "1"}}}', step=step), "json_schema") == "fail"
+
+
+def test_a_pattern_that_backtracks_for_ever_gives_up() -> None:
+    schema = {"type": "string", "pattern": r"^(?=.)((a+)+)\2$"}
+    started = time.perf_counter()
+    step = with_schema(schema)
+    assert result(says('"' + "a" * 5_000 + 'b"', step=step), "json_schema") != "pass"
+    assert time.perf_counter() - started < 30
+
+
+def test_validators_are_kept_and_the_oldest_is_forgotten() -> None:
+    kept = Validators()
+    first = kept.get(b'{"const": 0}')
+    assert kept.get(b'{"const": 0}') is first
+    for number in range(1, 300):
+        kept.get(b'{"const": %d}' % number)
+    assert len(kept) == 256
+    assert kept.get(b'{"const": 0}') is not first
+
+
+def test_a_schema_that_does_not_compile_is_remembered_too() -> None:
+    kept = Validators()
+    for _ in range(2):
+        with pytest.raises(Unusable, match="does not compile"):
+            kept.get(b'{"type": 7}')
+    assert len(kept) == 1
+    with pytest.raises(Unusable):
+        compiled(b"[]")
+
+
+def test_required_keys_scores_the_share_it_finds() -> None:
+    text = '{"a": 1, "b": {"c": null}, "d": ""}'
+    assert result(text, "required_keys", keys=["a", "b.c"]) == "pass"
+    verdict = judged(text, "required_keys", keys=["a", "b.c", "b.x", "a.y"])
+    assert (verdict.score, verdict.reason) == (0.5, "missing: b.x, a.y")
+    assert judged(text, "required_keys", keys=["a", "b.c", "d"], filled=True).reason == (
+        "missing: b.c, d"
+    )
+    assert result("[]", "required_keys", keys=["a"]) == "fail"
+
+
+def test_one_of_ignores_white_space_and_case_only_when_told() -> None:
+    assert result(" yes\n", "one_of", values=["yes", "no"]) == "pass"
+    assert result("Yes", "one_of", values=["yes", "no"]) == "fail"
+    assert result("STRASSE", "one_of", values=["straße"], ignore_case=True) == "pass"
+    assert result("yes.", "one_of", values=["yes"]) == "fail"
+
+
+def test_contains_scores_the_share_of_conditions_that_hold() -> None:
+    assert result("alpha beta", "contains", values=["alpha", "beta"], absent=["gamma"]) == "pass"
+    verdict = judged("alpha gamma", "contains", values=["alpha", "beta"], absent=["gamma", "x"])
+    assert (verdict.result, verdict.score) == (Result.FAIL, 0.5)
+    assert result("ALPHA", "contains", values=["alpha"], ignore_case=True) == "pass"
+
+
+def test_regex_searches_or_matches_the_whole() -> None:
+    assert result("id: 42", "regex", pattern=r"\d+") == "pass"
+    assert result("id: 42", "regex", pattern=r"\d+", whole=True) == "fail"
+    assert result("42", "regex", pattern=r"\d+", whole=True) == "pass"
+    assert result("42\n", "regex", pattern=r"\d+", whole=True) == "fail"
+    assert result("b2", "regex", pattern=r"a|b\d", whole=True) == "pass"
+    assert result("", "regex", pattern=r".*") == "pass"
+
+
+def test_regex_runs_in_linear_time() -> None:
+    text = "a" * 200_000 + "b"
+    assert result(text, "regex", pattern=r"^(a+)+$") == "fail"
+    assert result(text, "regex", pattern=r"^(a|a)*$") == "fail"
+
+
+def test_number_range_keeps_its_edges_exact() -> None:
+    assert result("0.1", "number_range", min=0.1, max=0.2) == "pass"
+    assert result(" 0.2 ", "number_range", max=0.2) == "pass"
+    assert result("0.20000000000000000001", "number_range", max=0.2) == "fail"
+    assert result("-1e3", "number_range", min=-1000) == "pass"
+    assert result("-1001", "number_range", min=-1000) == "fail"
+    for text in ("", "ten", "1,000", "nan", "inf", "1e9999", "0x10", "5 apples"):
+        assert result(text, "number_range", min=0) == "fail"
+
+
+def test_number_range_reads_a_field_of_a_json_answer() -> None:
+    text = '{"score": {"value": 0.7}, "flag": true, "name": "7"}'
+    assert result(text, "number_range", field="score.value", min=0.5, max=1) == "pass"
+    assert result(text, "number_range", field="score.value", min=0.8) == "fail"
+    for field in ("flag", "name", "score", "absent"):
+        assert result(text, "number_range", field=field, min=0) == "fail"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_tool_calls_are_held_against_the_declared_schema(dialect: Dialect) -> None:
+    step = with_tool("search", SCHEMA, dialect=dialect)
+
+    def calls(*arguments: str, name: str = "search") -> Verdict:
+        made = tuple(ToolCall(name, text) for text in arguments)
+        return judged(says("", step=step, tool_calls=made), "tool_call_valid")
+
+    assert calls('{"total": 1}').result is Result.PASS
+    broken = calls('{"total": 1}', '{"total": "x"}', "{", "[]")
+    assert (broken.result, broken.score) == (Result.FAIL, 0.25)
+    assert broken.reason == "arguments of search break its schema at properties/total/type"
+    assert calls("{").reason == "arguments of search are not JSON"
+    assert calls("[]").reason == "arguments of search are not a JSON object"
+    assert calls("").reason == "arguments of search break its schema at required"
+    unknown = calls("{}", name="other")
+    assert unknown.reason == "calls a tool that the request does not declare"
+
+
+def test_tool_call_valid_abstains_where_it_cannot_know() -> None:
+    call = (ToolCall("f", "{}"),)
+    assert result("x", "tool_call_valid") == "abstain"
+    assert result(says("", tool_calls=call), "tool_call_valid") == "abstain"
+    step = with_tool("f", {"type": "nope"})
+    assert result(says("", step=step, tool_calls=call), "tool_call_valid") == "abstain"
+
+
+def test_free_text_tools_have_nothing_to_validate() -> None:
+    step = a_step({"tools": [{"type": "custom", "custom": {"name": "sql"}}]})
+    call = (ToolCall("sql", "select", "c", True),)
+    assert result(says("", step=step, tool_calls=call), "tool_call_valid") == "pass"
+
+
+def test_python_parses_fences_or_the_whole_text() -> None:
+    assert result("x = 1\n", "python_parses") == "pass"
+    assert (
+        result("Sure:\n```python\nx = 1\n```\nand\n```\ny = '\\d'\n```", "python_parses") == "pass"
+    )
+    verdict = judged("```python\nx = 1\ny = = 2\n```", "python_parses")
+    assert (verdict.result, verdict.reason) == (Result.FAIL, "Python does not parse, line 2")
+    assert result("x = '\x00'", "python_parses") == "fail"
+    assert result("", "python_parses") == "fail"
+
+
+@pytest.mark.parametrize("text", ["a." * 12_000 + "a", "not " * 8_000 + "1", "-" * 32_000 + "1"])
+def test_python_that_nests_too_deeply_is_not_judged(text: str) -> None:
+    assert result(text, "python_parses") == "abstain"
+
+
+def test_python_over_the_limit_is_not_judged() -> None:
+    assert result("x" * 32_769, "python_parses") == "abstain"
+
+
+DIFF = """--- a/f.py
++++ b/f.py
+@@ -1,3 +1,3 @@
+ one
+-two
++TWO
+ three
+@@ -5,2 +5,3 @@ def f():
+ five
++and
+ six
+"""
+BASE = "one\ntwo\nthree\nfour\nfive\nsix\n"
+
+
+def asked_with(base: str) -> Any:
+    content = f"Please change this file:\n```\n{base}```\n"
+    return a_step({"messages": [{"role": "user", "content": content}]})
+
+
+def test_a_diff_that_holds_together_passes() -> None:
+    assert result(DIFF, "unified_diff_applies") == "pass"
+    assert result(f"Here:\n```diff\n{DIFF}```\n", "unified_diff_applies") == "pass"
+    assert result(DIFF + DIFF.replace("f.py", "g.py"), "unified_diff_applies") == "pass"
+
+
+@pytest.mark.parametrize(
+    ("diff", "reason"),
+    [
+        ("just words", "the answer holds no hunk"),
+        (DIFF.replace("@@ -1,3 +1,3 @@", "@@ -1,4 +1,4 @@"), "a hunk has fewer lines"),
+        (DIFF.replace("@@ -1,3 +1,3 @@", "@@ -1,2 +1,2 @@"), "a hunk has"),
+        (DIFF.replace("-two\n+TWO\n", " two\n"), "a hunk changes nothing"),
+        (DIFF.replace(" six\n", ""), "a hunk has fewer lines"),
+        (DIFF + "+more\n", "a hunk has more lines"),
+        (DIFF.replace(" three", "three"), "a hunk has fewer lines"),
+    ],
+)
+def test_a_diff_that_does_not_hold_together_fails(diff: str, reason: str) -> None:
+    assert judged(diff, "unified_diff_applies").reason.startswith(reason)
+
+
+def test_a_diff_is_applied_to_the_file_in_the_request() -> None:
+    applies = {"name": "unified_diff_applies", "base": "last_user_fence"}
+    assert result(says(DIFF, step=asked_with(BASE)), **applies) == "pass"
+    assert result(says(DIFF, step=asked_with("zero\n" + BASE)), **applies) == "pass"
+    other = BASE.replace("five", "FIVE")
+    assert result(says(DIFF, step=asked_with(other)), **applies) == "fail"
+    swapped = "five\nsix\none\ntwo\nthree\n"
+    assert result(says(DIFF, step=asked_with(swapped)), **applies) == "fail"
+
+
+def test_a_diff_without_a_base_to_apply_to_is_not_judged() -> None:
+    applies = {"name": "unified_diff_applies", "base": "last_user_fence"}
+    assert result(DIFF, **applies) == "abstain"
+    two = DIFF + DIFF.replace("f.py", "g.py")
+    assert result(says(two, step=asked_with(BASE)), **applies) == "abstain"
+
+
+def test_a_diff_of_windows_lines_and_a_missing_last_line_feed_is_read() -> None:
+    marked = DIFF.replace(" six\n", " six\n\\ No newline at end of file\n")
+    assert result(marked.replace("\n", "\r\n"), "unified_diff_applies") == "pass"
+
+
+def sure(*values: float) -> Answer:
+    return says("x", logprobs=tuple(TokenLogprob("t", value) for value in values) or None)
+
+
+def test_min_logprob_holds_the_mean_and_the_least() -> None:
+    assert result(sure(-0.25, -0.75), "min_logprob", mean=-0.5) == "pass"
+    assert result(sure(-0.25, -0.76), "min_logprob", mean=-0.5) == "fail"
+    assert result(sure(-0.1, -3.0), "min_logprob", token=-2.0) == "fail"
+    verdict = judged(sure(-0.25, -0.75), "min_logprob", mean=-0.5, token=-1)
+    assert (verdict.score, verdict.reason) == (None, "mean logprob -0.500, least -0.750")
+
+
+def test_min_logprob_abstains_without_numbers_that_can_be_true() -> None:
+    assert result(sure(), "min_logprob", mean=-1) == "abstain"
+    assert result(sure(float("nan")), "min_logprob", mean=-1) == "abstain"
+    assert result(sure(0.5), "min_logprob", mean=-1) == "abstain"
+
+
+TEXT_CHECKS: list[tuple[str, dict[str, Any]]] = [
+    ("json", {}),
+    ("json_schema", {"schema": {"type": "object"}}),
+    ("required_keys", {"keys": ["a"]}),
+    ("one_of", {"values": ["a"]}),
+    ("contains", {"values": ["a"]}),
+    ("regex", {"pattern": "^a$"}),
+    ("number_range", {"min": 1}),
+    ("max_length", {"characters": 3}),
+    ("python_parses", {}),
+    ("unified_diff_applies", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters"), TEXT_CHECKS)
+def test_checks_of_the_text_abstain_where_there_is_no_final_text(
+    name: str, parameters: dict[str, Any]
+) -> None:
+    calling = says("Let me look.", tool_calls=(ToolCall("f", "{}"),))
+    assert result(calling, name, **parameters) == "abstain"
+    assert result(says("half of", malformed="cut"), name, **parameters) == "abstain"
+    assert result("x" * 1_048_577, name, **parameters) == "abstain"
+    assert result("= no =", name, **parameters) == "fail"
+
+
+@pytest.mark.parametrize(("name", "parameters"), TEXT_CHECKS)
+def test_no_reason_quotes_the_answer(name: str, parameters: dict[str, Any]) -> None:
+    for text in (
+        CANARY,
+        json.dumps({CANARY: CANARY}),
+        json.dumps(CANARY),
+        f"@@ -1 +1 @@\n{CANARY}",
+    ):
+        assert CANARY not in judged(text, name, **parameters).reason
+
+
+def test_no_reason_of_a_schema_quotes_the_answer() -> None:
+    schemas: list[Any] = [
+        {"additionalProperties": False},
+        {"additionalProperties": {"type": "integer"}},
+        {"propertyNames": {"maxLength": 3}},
+        {"const": 1},
+        {"enum": [1]},
+        {"patternProperties": {"canary": {"type": "integer"}}},
+        {"dependentRequired": {CANARY: ["x"]}},
+    ]
+    for schema in schemas:
+        verdict = judged(json.dumps({CANARY: CANARY}), "json_schema", schema=schema)
+        assert verdict.result is Result.FAIL
+        assert CANARY not in verdict.reason
