@@ -7,8 +7,9 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 
 import uvicorn
 import uvloop
@@ -22,7 +23,9 @@ from router.reload import build
 from router.request import Limits
 from router.upstream import AiohttpUpstream, Upstream
 from telemetry.clock import SystemClock
+from telemetry.metrics import Meters
 from telemetry.records import Decision, Outcome
+from telemetry.spans import Content
 
 TODAY = date(2026, 11, 20)
 WAIT_SECONDS = 10.0
@@ -86,7 +89,9 @@ class Kept:
 
     def __init__(self) -> None:
         self.pairs: list[Pair] = []
-        self.rejected: list[str] = []
+        self.baggage: list[Mapping[str, str]] = []
+        self.contents: list[Content | None] = []
+        self.rejected: list[str] = []  # codes of steps that were refused before their decision
         self._changed = threading.Condition()
 
     def record(
@@ -94,17 +99,13 @@ class Kept:
         decision: Decision,
         outcome: Outcome,
         *,
-        baggage: tuple[tuple[str, str], ...] = (),
-        content: tuple[tuple[bytes, bytes], ...] | None = None,
+        baggage: Mapping[str, str] = MappingProxyType({}),
+        content: Content | None = None,
     ) -> None:
         with self._changed:
             self.pairs.append((decision, outcome))
-            self._changed.notify_all()
-
-    def reject(self, code: str) -> None:
-        """Count a step that was refused before its decision."""
-        with self._changed:
-            self.rejected.append(code)
+            self.baggage.append(baggage)
+            self.contents.append(content)
             self._changed.notify_all()
 
     def wait(self, count: int, *, since: int = 0) -> list[Pair]:
@@ -115,6 +116,18 @@ class Kept:
             )
             assert arrived, f"{len(self.pairs) - since} of {count} outcomes were recorded"
             return self.pairs[since:]
+
+
+class KeepingMeters(Meters):
+    """The real metrics, which also tell ``Kept`` of each rejection."""
+
+    def __init__(self, kept: Kept) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def rejected(self, code: str) -> None:
+        super().rejected(code)
+        self._kept.rejected.append(code)
 
 
 async def until(condition: Callable[[], object], *, what: str) -> None:
@@ -153,7 +166,7 @@ def make_gateway(
     environment: Mapping[str, str] | None = None,
     answer_bytes_max: int = 16_777_216,
     limits: Limits | None = None,
-    content: bool = False,
+    content_bytes_max: int | None = None,
 ) -> Gateway:
     """Return the parts that serve steps, wired as a gateway process wires them."""
     loaded = build(config, policy, environment=environment or {}, today=TODAY)
@@ -162,13 +175,13 @@ def make_gateway(
         learner=Declared(),
         upstream=upstream,
         recorder=kept,
+        meters=KeepingMeters(kept),
         clock=SystemClock(),
         rng=random.Random(7),
         limits=limits or Limits(body_bytes=1_048_576, body_seconds=5.0),
         load=Load(steps_max=64),
         answer_bytes_max=answer_bytes_max,
-        content=content,
-        rejected=kept.reject,
+        content_bytes_max=content_bytes_max,
     )
 
 
@@ -188,7 +201,7 @@ async def running(
     environment: Mapping[str, str] | None = None,
     answer_bytes_max: int = 16_777_216,
     limits: Limits | None = None,
-    content: bool = False,
+    content_bytes_max: int | None = None,
 ) -> AsyncIterator[Running]:
     """Serve a gateway from the running event loop."""
     kept = Kept()
@@ -202,14 +215,14 @@ async def running(
         environment=environment,
         answer_bytes_max=answer_bytes_max,
         limits=limits,
-        content=content,
+        content_bytes_max=content_bytes_max,
     )
     app = create_app(
         gateway,
         Health(
             version="0",
             worker="test",
-            metrics=lambda: b"",
+            metrics=gateway.meters.render,
             reload_error=lambda: None,
             warnings=lambda: (),
         ),
@@ -244,7 +257,6 @@ class House:
     standin: Serving
     since: int = 0
     billed_since: int = 0
-    _environment: dict[str, str] = field(default_factory=dict)
 
     def mark(self) -> None:
         """Forget what was recorded and billed until now."""

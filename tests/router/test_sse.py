@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 
@@ -26,7 +27,7 @@ def pieced(stream: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     events = [
         event
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in itertools.pairwise(edges)
         for event in splitter.feed(stream[start:end])
     ]
     return [*events, splitter.flush()]
