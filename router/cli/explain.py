@@ -35,10 +35,18 @@ def explain(  # noqa: PLR0913 - a flag is a parameter
         str | None,
         typer.Option("--body", metavar="FILE", help="The request's JSON body; - reads stdin."),
     ] = None,
-    role: Annotated[str | None, typer.Option(help="The role, as x-tierwise-role names it.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model the request names.")] = None,
-    key: Annotated[str | None, typer.Option(help="The client key's name in tierwise.toml.")] = None,
-    dialect: Annotated[Dialect, typer.Option(help="The API it is sent to.")] = Dialect.CHAT,
+    role: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The role, as x-tierwise-role names it.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model the request names.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The client key's name in tierwise.toml.")
+    ] = None,
+    dialect: Annotated[
+        Dialect, typer.Option(metavar="NAME", help=f"The API it is sent to: {', '.join(Dialect)}.")
+    ] = Dialect.CHAT,
     config: options.ConfigPath = options.CONFIG_DEFAULT,
     policy: options.PolicyPath = options.POLICY_DEFAULT,
     json: options.Json = False,

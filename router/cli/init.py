@@ -27,7 +27,9 @@ ANSWER_BYTES_MAX = 1_048_576
 
 def init(
     *,
-    folder: Annotated[Path, typer.Option("--dir", help="Where to write the two files.")] = Path(),
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="FOLDER", help="Where to write the two files.")
+    ] = Path(),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; use all found.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files; keep them as .bak.")

@@ -31,8 +31,10 @@ def launch(  # noqa: PLR0913 - a flag is a parameter
     arguments: Annotated[
         list[str] | None, typer.Argument(help="After --: what the agent itself takes.")
     ] = None,
-    role: Annotated[str, typer.Option(help="The role of its steps.")] = AUTO,
-    key: Annotated[str | None, typer.Option(help="The client key's name in tierwise.toml.")] = None,
+    role: Annotated[str, typer.Option(metavar="NAME", help="The role of its steps.")] = AUTO,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The client key's name in tierwise.toml.")
+    ] = None,
     config: options.ConfigPath = options.CONFIG_DEFAULT,
     gateway: options.GatewayAt = None,
     json: options.Json = False,

@@ -12,11 +12,23 @@ Json = Annotated[
 ]
 ConfigPath = Annotated[
     Path,
-    typer.Option("--config", "-c", envvar="TIERWISE_CONFIG", help="The file of this machine."),
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        envvar="TIERWISE_CONFIG",
+        help="Where to listen, providers, keys.",
+    ),
 ]
 PolicyPath = Annotated[
     Path,
-    typer.Option("--policy", "-p", envvar="TIERWISE_POLICY", help="The file that people review."),
+    typer.Option(
+        "--policy",
+        "-p",
+        metavar="FILE",
+        envvar="TIERWISE_POLICY",
+        help="Tiers and roles.",
+    ),
 ]
 GatewayAt = Annotated[
     str | None,
@@ -34,7 +46,7 @@ ConsoleAt = Annotated[
     str | None,
     typer.Option("--console", metavar="HOST:PORT", help="Where the API and its pages are."),
 ]
-StorePath = Annotated[Path | None, typer.Option("--store", help="The DuckDB file.")]
+StorePath = Annotated[Path | None, typer.Option("--store", metavar="FILE", help="The DuckDB file.")]
 
 CONFIG_DEFAULT = Path(CONFIG_NAME)
 POLICY_DEFAULT = Path(POLICY_NAME)

@@ -1,4 +1,4 @@
-"""The checks of `doctor` that ask providers: are they there, is our key good, is our clock?"""
+"""The checks of `doctor` that ask providers: reachable, key accepted, clocks in agreement."""
 
 import asyncio
 import email.utils
