@@ -154,23 +154,22 @@ class _Call:
         exchange, trial = self._exchange, self._trial
         clock = exchange.gateway.clock
         reader = StreamReader(exchange.endpoint.dialect, hide_usage=self._hide_usage)
-        trial.reading = reader.reading
         pieces = answer.pieces()
         began = clock.monotonic()
         first = await anext(pieces, b"")
         exchange.waited_seconds += clock.monotonic() - began
         trial.first_chunk_seconds = clock.monotonic() - trial.started
         out = reader.feed(first)
-        if reader.reading.error_type is not None and not self._is_last:
+        if _may_hold_error(first) and reader.reading.error_type and not self._is_last:
             self._settle(None)
             answer.close()
             return False
         await reply.start(exchange, answer, send, trial=trial, length_known=False)
         try:
-            await self._piece(first, out, send)
+            await self._pass_on(first, out, reader, send)
             async for piece in pieces:
-                await self._piece(piece, reader.feed(piece), send)
-            await self._piece(b"", reader.end(), send)
+                await self._pass_on(piece, reader.feed(piece), reader, send)
+            await self._pass_on(b"", reader.end(), reader, send)
         except UpstreamError as error:
             trial.error_type = error.type
             await reply.piece(reply.error_event(exchange, error), send)
@@ -182,10 +181,12 @@ class _Call:
         await reply.end(exchange, answer.status, send)
         return True
 
-    async def _piece(self, piece: bytes, out: bytes, send: Send) -> None:
-        self._exchange.keep_text(self._trial, piece)
+    async def _pass_on(self, piece: bytes, out: bytes, reader: StreamReader, send: Send) -> None:
+        """Send first, read afterwards."""
         if out:
             await reply.piece(out, send)
+        self._trial.reading = reader.reading
+        self._exchange.keep_text(self._trial, piece)
 
     async def _mind_the_end(self, reader: StreamReader, send: Send) -> None:
         """Tell the caller when a stream ended in the middle of an answer."""
@@ -231,6 +232,11 @@ class _Call:
                 self._hide_usage = True
                 values["stream_options"] = as_json({**options, "include_usage": True})
         return self._asked.body.with_values(values)
+
+
+def _may_hold_error(first: bytes) -> bool:
+    """Say whether a stream's first bytes deserve to be read before they go on."""
+    return b"error" in first or b"failed" in first
 
 
 def _is_stream(answer: Answer) -> bool:

@@ -4,6 +4,7 @@ Cached tokens stand inside OpenAI's input tokens and outside Anthropic's; here t
 inside. A number that cannot be true (negative, fractional, astronomic) is unknown.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -92,51 +93,79 @@ def read_answer(dialect: Dialect, answer: bytes) -> Reading:
 
 
 class StreamReader:
-    """Reads a streamed answer as it passes and returns what the caller gets of it.
+    """Reads a streamed answer as it passes and says what the caller gets of it.
 
     That is every byte as it came; only where ``hide_usage`` says that tierwise itself asked for a
-    chat stream's usage, its frame is taken out again. Never raises on odd events.
+    chat stream's usage, its frame is taken out again. Nothing is read before ``reading`` is asked
+    for, so bytes can go on before they are looked at. Never raises on odd events.
     """
 
     def __init__(self, dialect: Dialect, *, hide_usage: bool = False) -> None:
-        self.reading = Reading()
         self.events = 0
+        self._reading = Reading()
         self._hide_usage = hide_usage
         self._read = _EVENTS[dialect]
         self._splitter = sse.Splitter()
+        self._passed: list[bytes] = []  # chunks, or events where frames are hidden
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes of the stream; return those that go on."""
         if not self._hide_usage:
-            for event in self._splitter.feed(chunk):
-                self._event(event)
+            self._passed.append(chunk)
             return chunk
-        return b"".join(event for event in self._splitter.feed(chunk) if not self._event(event))
+        events = list(self._splitter.feed(chunk))
+        self._passed += events
+        return b"".join(event for event in events if not _is_usage_frame(event))
 
     def end(self) -> bytes:
         """Take the end of the stream; return what was held back."""
+        if not self._hide_usage:
+            self._read_passed()
+            self._event(self._splitter.flush())
+            return b""
         rest = self._splitter.flush()
-        if rest:
-            hidden = self._event(rest)
-            return rest if self._hide_usage and not hidden else b""
-        return b""
+        self._passed.append(rest)
+        return b"" if _is_usage_frame(rest) else rest
 
-    def _event(self, event: bytes) -> bool:
-        """Read one whole event; return whether it carries nothing but a chat stream's usage."""
+    @property
+    def reading(self) -> Reading:
+        """What the stream has said so far."""
+        self._read_passed()
+        return self._reading
+
+    def _read_passed(self) -> None:
+        passed, self._passed = self._passed, []
+        for part in passed:
+            if self._hide_usage:
+                self._event(part)
+            else:
+                for event in self._splitter.feed(part):
+                    self._event(event)
+
+    def _event(self, event: bytes) -> None:
         data = sse.data_of(event)
         if not data:
-            return False
+            return
         self.events += 1
-        try:
-            return self._read(self.reading, data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return False
+        with contextlib.suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            self._read(self._reading, data)
 
 
-def _chat(reading: Reading, data: bytes) -> bool:
+def _is_usage_frame(event: bytes) -> bool:
+    """Say whether a chat event carries usage and nothing else."""
+    if b'"usage"' not in event or b'"usage":null' in event:
+        return False
+    try:
+        chunk = _CHAT.decode(sse.data_of(event))
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return False
+    return isinstance(chunk.usage, dict) and not chunk.choices
+
+
+def _chat(reading: Reading, data: bytes) -> None:
     if data == b"[DONE]":
         reading.finished = True
-        return False
+        return
     chunk = _CHAT.decode(data)
     _identify(reading, chunk.id, chunk.model)
     for choice in chunk.choices or ():
@@ -146,7 +175,6 @@ def _chat(reading: Reading, data: bytes) -> bool:
         reading.tokens = _openai_tokens(chunk.usage, "prompt", "completion")
     if chunk.error is not None:
         reading.error_type = _error_type(chunk.error)
-    return isinstance(chunk.usage, dict) and not chunk.choices
 
 
 def _chat_answer(reading: Reading, data: bytes) -> None:
@@ -179,15 +207,14 @@ def _response(reading: Reading, answer: _Response) -> None:
         reading.error_type = _error_type(answer.error)
 
 
-def _response_event(reading: Reading, data: bytes) -> bool:
+def _response_event(reading: Reading, data: bytes) -> None:
     if data == b"[DONE]":
-        return False
+        return
     event = _RESPONSE_EVENT.decode(data)
     if event.response is not None:
         _response(reading, event.response)
     elif event.type == "error":
         reading.error_type = _error_type(event.error or {"code": event.code})
-    return False
 
 
 def _message_answer(reading: Reading, data: bytes) -> None:
@@ -203,7 +230,7 @@ def _message_answer(reading: Reading, data: bytes) -> None:
         reading.tokens = _anthropic_tokens(message.usage)
 
 
-def _message_event(reading: Reading, data: bytes) -> bool:
+def _message_event(reading: Reading, data: bytes) -> None:
     event = _MESSAGE_EVENT.decode(data)
     if event.message is not None:
         _identify(reading, event.message.id, event.message.model)
@@ -220,7 +247,6 @@ def _message_event(reading: Reading, data: bytes) -> bool:
         reading.finished = True
     elif event.type == "error":
         reading.error_type = _error_type(event.error)
-    return False
 
 
 def _identify(reading: Reading, answer_id: Any, model: Any) -> None:
@@ -271,13 +297,13 @@ def _count(value: Any) -> int | None:
     return int(value)
 
 
-_ANSWERS: Final[dict[Dialect, Callable[[Reading, bytes], object]]] = {
+_ANSWERS: Final[dict[Dialect, Callable[[Reading, bytes], None]]] = {
     Dialect.CHAT: _chat_answer,
     Dialect.RESPONSES: _response_answer,
     Dialect.MESSAGES: _message_answer,
     Dialect.EMBEDDINGS: _embeddings_answer,
 }
-_EVENTS: Final[dict[Dialect, Callable[[Reading, bytes], bool]]] = {
+_EVENTS: Final[dict[Dialect, Callable[[Reading, bytes], None]]] = {
     Dialect.CHAT: _chat,
     Dialect.RESPONSES: _response_event,
     Dialect.MESSAGES: _message_event,

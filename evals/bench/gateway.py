@@ -76,14 +76,14 @@ async def _measure(
 ) -> Report:
     load = load_average()
     plain = json.dumps(BODY).encode()
-    streamed = json.dumps({**BODY, "stream": True}).encode()
+    streamed = json.dumps({**BODY, "model": "tierwise/streamer", "stream": True}).encode()
     memory = [on.memory_mb()]
     rows = []
     for callers in plan.callers:
         tell(f"{callers} callers, {plan.rounds} rounds")
-        rows.append(await _rows(plan, on, plain, callers=callers))
+        rows.append(await _rows(plan, on, plain, callers=callers, port=on.upstream_port))
     tell("streams, 1 caller")
-    first = await _rows(plan, on, streamed, callers=1, first=True)
+    first = await _rows(plan, on, streamed, callers=1, first=True, port=on.paced_port)
     tell("decisions")
     decision = decision_us(decide)
     memory.append(on.memory_mb())
@@ -102,10 +102,11 @@ async def _measure(
     )
 
 
-async def _rows(plan: Plan, on: Stage, body: bytes, *, callers: int, first: bool = False) -> Row:
-    direct = request_bytes(
-        on.upstream_port, CHAT, body.replace(b"tierwise/worker", b"standin-small")
-    )
+async def _rows(
+    plan: Plan, on: Stage, body: bytes, *, callers: int, port: int, first: bool = False
+) -> Row:
+    asked = json.loads(body)["model"].encode()
+    direct = request_bytes(port, CHAT, body.replace(asked, b"standin-small"))
     through = request_bytes(on.gateway_port, CHAT, body)
     warm = await drive(on.gateway_port, through, callers=callers, requests=max(200, callers * 10))
     requests = max(callers * 20, int(warm.per_second * plan.seconds_per_round))
@@ -113,7 +114,7 @@ async def _rows(plan: Plan, on: Stage, body: bytes, *, callers: int, first: bool
     for _ in range(plan.rounds):
         pairs.append(
             (
-                await drive(on.upstream_port, direct, callers=callers, requests=requests),
+                await drive(port, direct, callers=callers, requests=requests),
                 await drive(on.gateway_port, through, callers=callers, requests=requests),
             )
         )

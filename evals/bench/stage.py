@@ -15,6 +15,8 @@ from pathlib import Path
 
 from evals.standin.running import standin_process
 
+# Of the stand-in's stated latency: 7.5 ms to the first token, 0.2 ms to each further one.
+PACE = 0.05
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 10.0
 
@@ -22,7 +24,13 @@ CONFIG = """schema = 1
 [providers.standin]
 base_url = "{upstream}"
 dialects = ["chat", "responses", "messages", "embeddings"]
+[providers.paced]
+base_url = "{paced}"
+dialects = ["chat"]
 [prices."standin/standin-small"]
+input = 0.1
+output = 0.4
+[prices."paced/standin-small"]
 input = 0.1
 output = 0.4
 [prices."standin/standin-frontier"]
@@ -30,13 +38,17 @@ input = 5
 output = 25
 """
 POLICY = """schema = 1
-ladder = ["small", "frontier"]
+ladder = ["small", "paced", "frontier"]
 [tiers.small]
 models = ["standin/standin-small"]
+[tiers.paced]
+models = ["paced/standin-small"]
 [tiers.frontier]
 models = ["standin/standin-frontier"]
 [roles.worker]
 tier = "small"
+[roles.streamer]
+tier = "paced"
 [roles.extractor]
 tier = "small"
 [[shapes]]
@@ -49,7 +61,8 @@ schema = true
 class Stage:
     """What stands on it."""
 
-    upstream_port: int
+    upstream_port: int  # answers at once
+    paced_port: int  # streams token by token
     gateway_port: int
     gateway_pid: int  # of the supervisor
 
@@ -74,8 +87,11 @@ def stage(folder: Path) -> Iterator[Stage]:
     """Start everything in ``folder`` and return when the gateway is ready."""
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(standin_process(pace=0.0))
+        paced = stack.enter_context(standin_process(pace=PACE))
         sink = stack.enter_context(_child([sys.executable, "-m", "evals.bench.sink"]))
-        (folder / "tierwise.toml").write_text(CONFIG.format(upstream=upstream.base_url))
+        (folder / "tierwise.toml").write_text(
+            CONFIG.format(upstream=upstream.base_url, paced=paced.base_url)
+        )
         (folder / "policy.toml").write_text(POLICY)
         port = _free_port()
         command = [_tierwise(), "gateway", "--gateway", f"127.0.0.1:{port}"]
@@ -84,7 +100,12 @@ def stage(folder: Path) -> Iterator[Stage]:
             process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)  # noqa: S603
         stack.callback(_end, process)
         _await_ready(port, process, folder / "gateway.log")
-        yield Stage(upstream_port=upstream.port, gateway_port=port, gateway_pid=process.pid)
+        yield Stage(
+            upstream_port=upstream.port,
+            paced_port=paced.port,
+            gateway_port=port,
+            gateway_pid=process.pid,
+        )
 
 
 @contextlib.contextmanager
