@@ -19,7 +19,7 @@ import msgspec
 
 from evals.answers import Answer, Finish, ToolCall
 from evals.steps import Step
-from evals.workers import NoThread, TookTooLong, Workers
+from evals.workers import NoThread, Raised, TookTooLong, Workers
 from telemetry.errors import CodeCrashed, ConfigError
 
 SECONDS: Final = 0.25
@@ -139,10 +139,8 @@ class CodeFunction:
             raise self._crashed("timeout", f"took longer than {self._seconds:g} s") from None
         except NoThread as error:
             raise self._crashed("disabled", str(error)) from None
-        except Exception as error:
-            raise self._crashed("raised", f"raised {type(error).__name__}") from error
-        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-            raise self._crashed("raised", f"raised {type(error).__name__}") from error
+        except Raised as error:
+            raise self._crashed("raised", f"raised {error}") from error.__cause__
         return None if returned is None else self._read(returned, step)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from evals.answers import Answer
 from evals.checks import Check, SlowCheck, crashed
-from evals.workers import NoThread, TookTooLong, Workers
+from evals.workers import NoThread, Raised, TookTooLong, Workers
 from telemetry.clock import Clock
 from telemetry.errors import CheckCrashed
 from telemetry.records import Result, Verdict
@@ -138,6 +138,8 @@ class Guarded(Budgeted):
             raise self.broken(f"took longer than {self._seconds:g} s") from None
         except NoThread as error:
             raise self.broken(str(error)) from None
+        except Raised as error:
+            raise self.broken(f"raised {error}") from error.__cause__
         if not isinstance(said, Verdict):
             raise self.broken(f"returned {type(said).__name__}, not a Verdict")
         return replace(said, check=self.name, version=self.version)

@@ -24,6 +24,10 @@ class NoThread(Exception):
     """All threads are stuck, or busy for as long as the caller would wait."""
 
 
+class Raised(Exception):
+    """The function raised ``__cause__``, whatever that is: even an exit or a cancellation."""
+
+
 class Workers:
     """At most ``running_max`` threads that are waited for and ``abandoned_max`` that are not."""
 
@@ -40,9 +44,10 @@ class Workers:
         return len(self._abandoned)
 
     async def run(self, function: Callable[[], T], *, seconds: float) -> T:
-        """Return what ``function`` returns, or raise what it raises.
+        """Return what ``function`` returns.
 
         Raises:
+            Raised: from what the function raised.
             TookTooLong: not within ``seconds``.
             NoThread: it was not even started.
         """
@@ -85,7 +90,7 @@ class Workers:
                 raise TookTooLong(self._name) from None
             raise
         if error is not None:
-            raise error
+            raise Raised(type(error).__name__) from error
         return result  # type: ignore[no-any-return]
 
     def _abandon(self, worker: "_Worker") -> None:
@@ -118,7 +123,7 @@ class _Worker:
             result, error = None, None
             try:
                 result = function()
-            except BaseException as raised:  # noqa: BLE001 - handed to the caller, never lost
+            except BaseException as raised:  # noqa: BLE001 - goes on as `Raised`, even an exit
                 error = raised
             try:
                 loop.call_soon_threadsafe(returned, result, error)
