@@ -1,4 +1,4 @@
-"""A live OTLP endpoint that takes everything and keeps nothing but counts.
+"""A live OTLP endpoint that takes everything and keeps nothing.
 
 ``python -m evals.bench.sink`` prints its port and serves until its standard input ends.
 """
@@ -15,9 +15,6 @@ _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-lengt
 
 class Sink(asyncio.Protocol):
     """Answers every POST with an empty success."""
-
-    received_bytes = 0
-    requests = 0
 
     def __init__(self) -> None:
         self._seen = bytearray()
@@ -37,21 +34,18 @@ class Sink(asyncio.Protocol):
             if len(self._seen) < end + 4 + length:
                 return
             del self._seen[: end + 4 + length]
-            Sink.received_bytes += length
-            Sink.requests += 1
             assert self._transport is not None
             self._transport.write(_OK)
 
 
 async def main() -> None:
-    """Serve until standard input ends, then print what came."""
+    """Serve until standard input ends."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Sink, "127.0.0.1", 0)
     sys.stdout.write(json.dumps({"port": server.sockets[0].getsockname()[1]}) + "\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)
     server.close()
-    sys.stdout.write(json.dumps({"requests": Sink.requests, "bytes": Sink.received_bytes}) + "\n")
 
 
 if __name__ == "__main__":
