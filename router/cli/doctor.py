@@ -62,6 +62,6 @@ def doctor(
         add(upstreams.examine(settings, os.environ, timeout_seconds=timeout, clock=SystemClock()))
     failed = sum(check.status == "fail" for check in checks)
     warned = sum(check.status == "warning" for check in checks)
-    screen.say(f"{failed} failed, {warned} warnings, {len(checks) - failed - warned} fine")
+    screen.say(f"failed: {failed}, warnings: {warned}, fine: {len(checks) - failed - warned}")
     screen.result({"failed": failed, "warnings": warned, "checks": [c.plain for c in checks]})
     raise typer.Exit(exits.WRONG if failed else exits.OK)

@@ -42,7 +42,7 @@ def lint(
         if finding.remedy:
             screen.say(f"  next: {finding.remedy}")
     warnings_count = len(findings) - len(errors)
-    screen.say(f"{len(errors)} errors, {warnings_count} warnings")
+    screen.say(f"errors: {len(errors)}, warnings: {warnings_count}")
     screen.result(
         {
             "errors": len(errors),
