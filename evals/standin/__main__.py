@@ -25,7 +25,10 @@ def main() -> None:
         import uvloop  # noqa: PLC0415 - absent on Windows
 
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    asyncio.run(_serve(options))
+    try:
+        asyncio.run(_serve(options))
+    except OSError as error:
+        parser.exit(1, f"standin: {options.host}:{options.port}: {error.strerror or error}\n")
 
 
 async def _serve(options: argparse.Namespace) -> None:

@@ -14,7 +14,6 @@ from typing import Any, Self
 from evals.standin.http import Connection
 from evals.standin.server import Standin, StandinConfig
 
-START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 5.0
 
 
@@ -83,10 +82,11 @@ class StandinProcess:
         )
         assert process.stdout is not None, "stdout was asked for"
         line = process.stdout.readline()
+        started = cls(process, int(json.loads(line)["port"]) if line else 0)
         if not line:
-            process.wait(START_SECONDS_MAX)
+            started.close()
             raise RuntimeError(f"the stand-in ended with exit code {process.returncode}")
-        return cls(process, int(json.loads(line)["port"]))
+        return started
 
     def ledger(self) -> dict[str, Any]:
         """Return what was billed since the last reset."""

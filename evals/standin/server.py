@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from evals.standin import chat, embeddings, envelopes, messages, responses
-from evals.standin.ask import Ask, BadRequest, read_chat, read_messages, read_responses
+from evals.standin.ask import Ask
+from evals.standin.door import BadStatus, object_of, read_body
 from evals.standin.http import LAST_CHUNK, Connection, Request, chunk
 from evals.standin.ledger import Entry, Ledger
 from evals.standin.reply import Reply
@@ -38,15 +39,6 @@ class StandinConfig:
     pace: float = 0.0  # 1 waits as long as the table says, 0 never waits
     keys: frozenset[str] = frozenset()  # keys it takes; any caller when empty
     clock: Clock = field(default_factory=SystemClock)
-
-
-class BadStatus(Exception):
-    """The request is answered with an error status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
 
 
 Thought = tuple[Ask, Answer, ModelSkills]
@@ -77,6 +69,11 @@ class Standin:
             (b"POST", "skills/reset"): self._skills_reset,
         }
         self._by_path: dict[bytes, str] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a paced answer is under way."""
+        return bool(self._tasks)
 
     def __call__(self, request: Request, connection: Connection) -> None:
         """Answer one request."""
@@ -262,7 +259,7 @@ class Standin:
     def _embeddings(self, request: Request, connection: Connection) -> None:
         try:
             self._authorize(request, Dialect.EMBEDDINGS)
-            body = _object(request.body)
+            body = object_of(request.body)
             texts = embeddings.texts_of(body)
         except BadStatus as bad:
             self._fail(connection, Dialect.EMBEDDINGS, status=bad.status, message=bad.message)
@@ -316,7 +313,7 @@ class Standin:
 
     def _skills_change(self, request: Request, connection: Connection) -> None:
         try:
-            self.skills.change(_object(request.body))
+            self.skills.change(object_of(request.body))
         except (ValueError, BadStatus) as error:
             connection.answer(400, msgspec.json.encode({"error": str(error)}))
             return
@@ -340,31 +337,6 @@ def id_header(dialect: Dialect, request_id: str) -> bytes:
     """Return the header line with the provider's own id of the request."""
     name = "request-id" if dialect is Dialect.MESSAGES else "x-request-id"
     return f"{name}: req_{request_id}\r\n".encode()
-
-
-def read_body(dialect: Dialect, body: bytes, *, counting: bool = False) -> Ask:
-    """Return a request's body as an ``Ask``; raise ``BadStatus`` 400 for anything else."""
-    parsed = _object(body)
-    try:
-        if dialect is Dialect.MESSAGES:
-            return read_messages(parsed, counting=counting)
-        return read_chat(parsed) if dialect is Dialect.CHAT else read_responses(parsed)
-    except BadRequest as error:
-        raise BadStatus(400, str(error)) from error
-    except (AttributeError, TypeError, KeyError) as error:
-        raise BadStatus(400, f"a field has the wrong type: {error}") from error
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        parsed = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadStatus(
-            400, f"We could not parse the JSON body of your request: {error}"
-        ) from error
-    if not isinstance(parsed, dict):
-        raise BadStatus(400, "The JSON body of your request must be an object.")
-    return parsed
 
 
 def _blank(request_id: str, dialect: Dialect, *, status: int) -> Entry:
