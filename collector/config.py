@@ -23,3 +23,16 @@ class CollectorConfig(Section):
     body_mb_max: int = Field(
         64, ge=1, le=512, description="largest OTLP body, before and after decompression"
     )
+    content: bool = Field(
+        False, description="keep the bodies of log records; off unless you say so"
+    )
+    spans_days: int = Field(
+        30, ge=1, le=3_650, description="how long spans and log records are kept"
+    )
+    calls_days: int = Field(
+        400, ge=1, le=3_650, description="how long calls, decisions and evaluations are kept"
+    )
+    memory_mb: int = Field(
+        1_024, ge=128, le=262_144, description="memory that DuckDB may take; beyond it, it spills"
+    )
+    threads: int = Field(2, ge=1, le=64, description="threads that DuckDB may use")

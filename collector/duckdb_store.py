@@ -1,0 +1,344 @@
+"""The store in one DuckDB file; nothing else imports duckdb."""
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import duckdb
+import msgspec
+
+from collector import queries, views
+from collector.dedupe import drop_known
+from collector.lineage import NODES_MAX, OPEN_MAX, Lineage, Node, Open
+from collector.migrations import migrate
+from collector.rows import Batch, CallRow, DecisionRow, EvaluationRow, LogRow, SpanRow
+from collector.store import (
+    Parameters,
+    Rows,
+    StoreLocked,
+    StoreRefused,
+    StoreUnavailable,
+    Table,
+    Written,
+)
+from telemetry.errors import ConfigError
+
+DAY_NS: Final = 86_400_000_000_000
+LATE_NS: Final = 7 * DAY_NS  # an evaluation waits so long for its span
+_TABLES: Final = (
+    ("calls", CallRow),
+    ("decisions", DecisionRow),
+    ("spans", SpanRow),
+    ("logs", LogRow),
+    ("evaluations", EvaluationRow),
+)
+
+
+class DuckDBStore:
+    """A ``Store``: made, written and closed by one thread, read by any."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now_ns: int,
+        memory_mb: int = 1_024,
+        threads: int = 2,
+        keep_days: tuple[int, int] = (30, 400),
+    ) -> None:
+        """Open or create the file; ``keep_days`` are for spans and logs, and for calls.
+
+        Raises:
+            StoreLocked: another process has the file; the message names it.
+            StoreUnavailable: the file cannot be opened, read or written.
+            ConfigError: a newer tierwise wrote it.
+        """
+        self._path = path
+        self._keep_days = keep_days
+        self.exports = path.with_name(path.name + ".exports")
+        self._connection = _open(path, self.exports, memory_mb=memory_mb, threads=threads)
+        self._lineage = Lineage()
+        self._cursors = threading.Lock()
+        try:
+            migrate(self._connection, now_ns=now_ns)
+            for statement in views.VIEWS:
+                self._connection.execute(statement)
+            self._connection.execute(queries.CORRECTIONS)
+            self._restore(now_ns)
+        except (duckdb.Error, ConfigError) as error:
+            self._connection.close()
+            if isinstance(error, ConfigError):
+                raise
+            raise StoreUnavailable(f"{path}: {_first_line(error)}") from error
+
+    def write(self, batches: Sequence[Batch]) -> Written:
+        try:
+            return self._write(batches)
+        except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
+            self._recover()
+            raise StoreRefused(f"a value cannot be stored: {_first_line(error)}") from error
+        except duckdb.Error as error:
+            self._recover()
+            raise StoreUnavailable(_first_line(error), hint=_hint(error)) from error
+
+    def _write(self, batches: Sequence[Batch]) -> Written:
+        started = time.perf_counter()
+        connection = self._connection
+        connection.execute("BEGIN")
+        duplicates = drop_known(connection, batches)
+        known = time.perf_counter()
+        corrections = self._lineage.apply(batches)
+        related = time.perf_counter()
+        records = 0
+        for name, kind in _TABLES:
+            rows = [row for batch in batches for row in getattr(batch, name)]
+            if rows:
+                records += len(rows)
+                self._append(name, kind, rows)
+        appended = time.perf_counter()
+        self._correct(corrections)
+        self._mark(batches, corrections)
+        connection.execute("COMMIT")
+        return Written(
+            records=records,
+            duplicates=duplicates,
+            corrections=len(corrections),
+            seconds={
+                "known": known - started,
+                "lineage": related - known,
+                "append": appended - related,
+                "commit": time.perf_counter() - appended,
+            },
+        )
+
+    def _append(self, name: str, kind: type[msgspec.Struct], rows: Iterable[Any]) -> None:
+        tuples = map(msgspec.structs.astuple, rows)
+        appender = self._connection.appender(name, columns=list(kind.__struct_fields__))
+        with appender:
+            appender.append_rows(tuples)
+
+    def _correct(self, corrections: list[Open]) -> None:
+        if not corrections:
+            return
+        rows = [
+            (c.trace_id, c.span_id, c.role, c.role_from, c.awaits, c.counted, c.uncounted_reason)
+            for c in corrections
+        ]
+        with self._connection.appender("temp.corrections") as appender:
+            appender.append_rows(rows)
+        starts = [correction.start_ns for correction in corrections]
+        self._connection.execute(queries.CORRECT, {"low": min(starts), "high": max(starts)})
+        self._connection.execute(queries.CLEAR_CORRECTIONS)
+
+    def _mark(self, batches: Sequence[Batch], corrections: list[Open]) -> None:
+        minutes = {call.start_ns // queries.MINUTE_NS for b in batches for call in b.calls}
+        minutes |= {made.start_ns // queries.MINUTE_NS for b in batches for made in b.decisions}
+        minutes |= {correction.start_ns // queries.MINUTE_NS for correction in corrections}
+        if minutes:
+            self._connection.execute(queries.MARK_DIRTY, {"minutes": list(minutes)})
+        biased = sum(batch.biased for batch in batches)
+        if biased:
+            now_ns = time.time_ns()
+            self._connection.execute(
+                queries.NOTE, {"name": "biased_sampling", "at_ns": now_ns, "amount": biased}
+            )
+
+    def _recover(self) -> None:
+        """Leave the failed transaction and forget what was deduced from its rows."""
+        with suppress(duckdb.Error):  # there was none, or the database is invalid and says so
+            self._connection.execute("ROLLBACK")
+        try:
+            self._restore(time.time_ns())
+        except duckdb.Error:
+            self._lineage = Lineage()
+
+    def _restore(self, now_ns: int) -> None:
+        lineage = Lineage()
+        bound = {"since": now_ns - DAY_NS, "limit": NODES_MAX}
+        nodes = self._connection.execute(queries.RECENT_NODES, bound).fetchall()
+        bound = {"since": now_ns - DAY_NS, "limit": OPEN_MAX}
+        calls = self._connection.execute(queries.OPEN_CALLS, bound)
+        fields = CallRow.__struct_fields__
+        rows = [
+            CallRow(**dict(zip(fields, row, strict=False))) for row in reversed(calls.fetchall())
+        ]
+        lineage.restore(
+            [((t, s), Node(parent, role, call)) for t, s, parent, role, call, _ in reversed(nodes)],
+            rows,
+        )
+        self._lineage = lineage
+
+    def roll_up(self, now_ns: int) -> int:
+        with self._transaction() as connection:
+            row = connection.execute(queries.UNJOINED, {"since": now_ns - LATE_NS}).fetchone()
+            if row is not None and row[0]:
+                for statement in queries.JOIN_EVALUATIONS:
+                    bound = {"since": now_ns - LATE_NS} if "$since" in statement else None
+                    connection.execute(statement, bound)
+            row = connection.execute(queries.DIRTY_MINUTES).fetchone()
+            minutes = row[0] if row is not None else 0
+            if minutes:
+                for statement in queries.ROLL_UP:
+                    connection.execute(statement)
+        return int(minutes)
+
+    def prune(self, now_ns: int) -> int:
+        spans_days, calls_days = self._keep_days
+        bound = {
+            "spans_before": now_ns - spans_days * DAY_NS,
+            "calls_before": now_ns - calls_days * DAY_NS,
+        }
+        removed = 0
+        with self._transaction() as connection:
+            for statement in queries.PRUNE:
+                used = {name: value for name, value in bound.items() if f"${name}" in statement}
+                row = connection.execute(statement, used).fetchone()
+                removed += int(row[0]) if row is not None else 0
+        if removed:
+            with _worded():
+                self._connection.execute("CHECKPOINT")
+        return removed
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with _worded():
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except duckdb.Error:
+                self._recover()
+                raise
+
+    def read(self, sql: str, parameters: Parameters | None = None) -> Rows:
+        with self._cursor() as cursor:
+            found = cursor.execute(sql, dict(parameters) if parameters else None)
+            names = [column[0] for column in found.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def query(self, sql: str, *, rows_max: int, seconds_max: float) -> Table:
+        with self._cursor() as cursor:
+            try:
+                statements = cursor.extract_statements(sql)
+            except duckdb.Error as error:
+                raise StoreRefused(_first_line(error)) from error
+            allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+            if len(statements) != 1 or statements[0].type not in allowed:
+                raise StoreRefused("only one SELECT at a time can be run here")
+            timer = threading.Timer(seconds_max, cursor.interrupt)
+            timer.start()
+            try:
+                found = cursor.execute(statements[0])
+                columns = tuple(column[0] for column in found.description or ())
+                rows = found.fetchmany(rows_max + 1)
+            except duckdb.InterruptException as error:
+                raise StoreRefused(f"the query took longer than {seconds_max:g} s") from error
+            except duckdb.Error as error:
+                raise StoreRefused(_first_line(error)) from error
+            finally:
+                timer.cancel()
+        return Table(columns=columns, rows=rows[:rows_max], truncated=len(rows) > rows_max)
+
+    def export(
+        self, table: str, path: Path, *, form: Literal["parquet", "ndjson"], cursor: str | None,
+        rows_max: int,
+    ) -> str | None:  # fmt: skip
+        if table not in queries.EXPORTS:
+            raise StoreRefused(f"no table {table!r}; known: {', '.join(queries.EXPORTS)}")
+        since = parse_cursor(cursor)
+        target = self.exports / path.name
+        bound = {"received": since[0], "id": since[1], "limit": rows_max}
+        with self._cursor() as connection:
+            edge = connection.execute(queries.EXPORT_EDGE[table], bound).fetchone()
+            if edge is None or edge[0] is None:
+                return None
+            bound = {"received": since[0], "id": since[1], "to": edge[0], "to_id": edge[1]}
+            connection.execute(queries.EXPORTS[table][form], {**bound, "path": str(target)})
+        if target != path:
+            shutil.move(target, path)
+        return f"{edge[0]}-{edge[1]}"
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection of its own for this thread; sharing one is not safe."""
+        with _worded():
+            with self._cursors:
+                cursor = self._connection.cursor()
+            try:
+                yield cursor
+            finally:
+                cursor.close()
+
+    def close(self) -> None:
+        with _worded():
+            self._connection.close()
+
+
+@contextmanager
+def _worded() -> Iterator[None]:
+    """Turn the engine's errors into the store's."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise StoreUnavailable(_first_line(error), hint=_hint(error)) from error
+
+
+def _open(path: Path, exports: Path, *, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exports.mkdir(mode=0o700, exist_ok=True)
+        connection = duckdb.connect(path)
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: {error.strerror or error}") from error
+    except duckdb.Error as error:
+        holder = re.search(r"lock is held in (.+?) \(PID (\d+)\)", str(error))
+        if holder is not None:
+            raise StoreLocked(
+                f"{path} is in use by process {holder[2]} ({holder[1]})",
+                hint="stop that collector first, or name another store file",
+            ) from error
+        raise StoreUnavailable(f"{path}: {_first_line(error)}", hint=_hint(error)) from error
+    settings = {
+        "memory": f"{memory_mb}MB",
+        "spill": str(path) + ".spill",
+        "threads": threads,
+        "exports": [str(exports)],
+    }
+    for statement in queries.SETTINGS:
+        used = {name: value for name, value in settings.items() if f"${name}" in statement}
+        connection.execute(statement, used)
+    return connection
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]
+
+
+def _hint(error: Exception) -> str:
+    text = str(error)
+    if "No space left" in text:
+        return "make room on the disk; senders keep their data and try again"
+    if "Permission denied" in text or "Read-only file system" in text or "read-only" in text:
+        return "the store's directory must be writable"
+    if "not a valid DuckDB database file" in text or "WAL" in text:
+        return "the file is damaged: restore a copy, or move it aside and start with an empty store"
+    return ""
+
+
+def parse_cursor(cursor: str | None) -> tuple[int, str]:
+    """Return the place after which an export goes on.
+
+    Raises:
+        StoreRefused: when it is no cursor that an export returned.
+    """
+    if not cursor:
+        return 0, ""
+    at, _, last = cursor.partition("-")
+    if not at.isdecimal() or len(at) > 19:
+        raise StoreRefused(f"{cursor!r} is not a cursor of an earlier export")
+    return int(at), last

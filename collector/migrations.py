@@ -1,0 +1,126 @@
+"""The tables of the store, as numbered steps; a step that was released is never changed."""
+
+from typing import Any, Final, Protocol
+
+from telemetry.errors import ConfigError
+
+
+class Connection(Protocol):
+    """The part of a database connection that migrations use."""
+
+    def execute(self, query: str, parameters: object = ..., /) -> "Connection": ...
+
+    def fetchone(self) -> tuple[Any, ...] | None: ...
+
+    def fetchall(self) -> list[tuple[Any, ...]]: ...
+
+
+_M001: Final = """
+CREATE TABLE spans (
+  trace_id VARCHAR NOT NULL, span_id VARCHAR NOT NULL, parent_id VARCHAR,
+  start_ns BIGINT NOT NULL, end_ns BIGINT NOT NULL, received_ns BIGINT NOT NULL,
+  name VARCHAR NOT NULL, kind TINYINT NOT NULL, status TINYINT NOT NULL, error_type VARCHAR,
+  service VARCHAR, scope VARCHAR, dialect VARCHAR, operation VARCHAR, role VARCHAR,
+  weight DOUBLE NOT NULL, attributes VARCHAR
+);
+CREATE TABLE calls (
+  trace_id VARCHAR NOT NULL, span_id VARCHAR NOT NULL, parent_id VARCHAR,
+  start_ns BIGINT NOT NULL, end_ns BIGINT NOT NULL, received_ns BIGINT NOT NULL,
+  name VARCHAR NOT NULL, status TINYINT NOT NULL, error_type VARCHAR,
+  service VARCHAR, scope VARCHAR, dialect VARCHAR NOT NULL, operation VARCHAR NOT NULL,
+  role VARCHAR, role_from VARCHAR, awaits VARCHAR,
+  counted BOOLEAN NOT NULL, uncounted_reason VARCHAR,
+  tier VARCHAR, mode VARCHAR, plan VARCHAR, task VARCHAR NOT NULL,
+  provider VARCHAR, model_requested VARCHAR, model_served VARCHAR, model VARCHAR,
+  input_tokens BIGINT, output_tokens BIGINT, cache_read_tokens BIGINT, cache_write_tokens BIGINT,
+  reasoning_tokens BIGINT, cost_usd DOUBLE, cost_source VARCHAR, cost_reported_usd DOUBLE,
+  finish_reason VARCHAR, response_id VARCHAR, conversation_id VARCHAR,
+  first_chunk_seconds DOUBLE, http_status BIGINT, decision_id VARCHAR, attempt BIGINT,
+  cause VARCHAR, escalated_from VARCHAR, quality DOUBLE, quality_source VARCHAR,
+  weight DOUBLE NOT NULL, latency_bucket SMALLINT NOT NULL, attributes VARCHAR,
+  quality_rank TINYINT
+);
+CREATE TABLE decisions (
+  trace_id VARCHAR NOT NULL, span_id VARCHAR NOT NULL, parent_id VARCHAR,
+  start_ns BIGINT NOT NULL, end_ns BIGINT NOT NULL, received_ns BIGINT NOT NULL,
+  name VARCHAR NOT NULL, status TINYINT NOT NULL, decision_id VARCHAR NOT NULL,
+  role VARCHAR NOT NULL, role_source VARCHAR, role_unknown VARCHAR, dialect VARCHAR,
+  mode VARCHAR, plan VARCHAR, task VARCHAR NOT NULL, key_name VARCHAR,
+  tier_start VARCHAR, on_fail VARCHAR, offered VARCHAR, propensity DOUBLE, reason VARCHAR,
+  explore BOOLEAN NOT NULL, pinned BOOLEAN NOT NULL, policy_hash VARCHAR, revision VARCHAR,
+  tier VARCHAR, model VARCHAR, attempts BIGINT, escalated_from VARCHAR, cost_usd DOUBLE,
+  quality DOUBLE, quality_source VARCHAR, overhead_ms DOUBLE, http_status BIGINT,
+  error_type VARCHAR, latency_bucket SMALLINT NOT NULL, attributes VARCHAR,
+  quality_rank TINYINT
+);
+CREATE TABLE logs (
+  log_id VARCHAR NOT NULL, time_ns BIGINT NOT NULL, received_ns BIGINT NOT NULL,
+  trace_id VARCHAR, span_id VARCHAR, severity TINYINT NOT NULL, event_name VARCHAR,
+  service VARCHAR, scope VARCHAR, body VARCHAR, attributes VARCHAR
+);
+CREATE TABLE evaluations (
+  evaluation_id VARCHAR NOT NULL, time_ns BIGINT NOT NULL, received_ns BIGINT NOT NULL,
+  decision_id VARCHAR, trace_id VARCHAR, span_id VARCHAR, response_id VARCHAR,
+  name VARCHAR NOT NULL, source VARCHAR NOT NULL, score DOUBLE, score_raw DOUBLE, label VARCHAR,
+  comment VARCHAR, authenticated BOOLEAN NOT NULL, rank TINYINT NOT NULL,
+  joined BOOLEAN NOT NULL DEFAULT false
+);
+CREATE TABLE dirty (minute BIGINT NOT NULL);
+CREATE TABLE rollups (
+  minute BIGINT NOT NULL, role VARCHAR, tier VARCHAR, model VARCHAR, mode VARCHAR,
+  calls BIGINT NOT NULL, weighted DOUBLE NOT NULL, errors BIGINT NOT NULL,
+  input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
+  tokens_known BIGINT NOT NULL, cost_usd DOUBLE NOT NULL, cost_known BIGINT NOT NULL,
+  graded BIGINT NOT NULL, quality_sum DOUBLE NOT NULL, quality_squares DOUBLE NOT NULL,
+  foreign_graded BIGINT NOT NULL, foreign_quality_sum DOUBLE NOT NULL
+);
+CREATE TABLE rollups_latency (
+  minute BIGINT NOT NULL, role VARCHAR, tier VARCHAR, bucket SMALLINT NOT NULL,
+  calls DOUBLE NOT NULL
+);
+CREATE TABLE rollups_decisions (
+  minute BIGINT NOT NULL, role VARCHAR NOT NULL, tier VARCHAR, mode VARCHAR,
+  decisions BIGINT NOT NULL, escalated BIGINT NOT NULL, failed BIGINT NOT NULL,
+  explored BIGINT NOT NULL, pinned BIGINT NOT NULL, attempts BIGINT NOT NULL,
+  cost_usd DOUBLE NOT NULL, cost_known BIGINT NOT NULL,
+  graded BIGINT NOT NULL, quality_sum DOUBLE NOT NULL
+);
+CREATE TABLE tasks (
+  role VARCHAR, task VARCHAR NOT NULL, start_ns BIGINT NOT NULL, weight DOUBLE NOT NULL,
+  calls BIGINT NOT NULL, cost_usd DOUBLE, passed BOOLEAN
+);
+CREATE TABLE rollups_tasks (
+  minute BIGINT NOT NULL, role VARCHAR, tasks BIGINT NOT NULL, cost_usd DOUBLE NOT NULL,
+  costed BIGINT NOT NULL, graded BIGINT NOT NULL, passed BIGINT NOT NULL
+);
+CREATE TABLE notes (name VARCHAR NOT NULL, at_ns BIGINT NOT NULL, amount BIGINT NOT NULL);
+"""
+
+MIGRATIONS: Final[tuple[tuple[int, str], ...]] = ((1, _M001),)
+
+
+def migrate(connection: Connection, *, now_ns: int) -> int:
+    """Apply the steps that the file has not seen, each in a transaction; return its version.
+
+    Raises:
+        ConfigError: when a newer tierwise wrote the file.
+    """
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (version INTEGER NOT NULL, at_ns BIGINT NOT NULL)"
+    )
+    row = connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchone()
+    assert row is not None
+    version = int(row[0])
+    newest = MIGRATIONS[-1][0]
+    if version > newest:
+        raise ConfigError(
+            f"the store has format {version}, this tierwise knows formats up to {newest}",
+            hint="start the newer tierwise that wrote it, or name another store file",
+        )
+    for number, script in MIGRATIONS:
+        if number > version:
+            connection.execute("BEGIN")
+            connection.execute(script)
+            connection.execute("INSERT INTO migrations VALUES ($1, $2)", [number, now_ns])
+            connection.execute("COMMIT")
+    return newest

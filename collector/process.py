@@ -1,0 +1,207 @@
+"""The collector's process: one event loop for three ports, a decoder thread, a writer thread."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+
+from collector.access import Access
+from collector.config import CollectorConfig
+from collector.console import Parts, console
+from collector.duckdb_store import DuckDBStore
+from collector.intake import Intake, Limits
+from collector.meters import Meters
+from collector.otlp_grpc import grpc_server
+from collector.otlp_http import OtlpHttp
+from collector.pricing import BookPricing, Pricing
+from collector.store import Store
+from collector.writer import Writer
+from telemetry.clock import Clock, SystemClock
+from telemetry.errors import ConfigError
+from telemetry.prices import PriceBook
+
+DRAIN_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 30.0
+BACKLOG: Final = 1_024
+
+log = logging.getLogger("tierwise.collector")
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process, which has two of them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run(
+    config: CollectorConfig, *, policy_path: Path | None, pricing: Pricing | None = None
+) -> int:
+    """Serve until SIGTERM or SIGINT, then answer what is under way, commit it and return 0.
+
+    ``pricing`` prices foreign calls; the catalogue's prices when absent.
+
+    Raises:
+        ConfigError: a port is taken, a token is missing or the policy's evaluators are wrong.
+        StoreError: the store cannot be opened; the message names who holds it.
+    """
+    clock = SystemClock()
+    if pricing is None:
+        pricing = BookPricing(PriceBook({}, at=datetime.now(tz=UTC)))
+    meters = Meters()
+    access = Access.from_env(config.token_env)
+    sockets = [listening(config.otlp_http), listening(config.console)]
+    writer = Writer(lambda: _store(config, clock), meters=meters, clock=clock)
+    try:
+        store = writer.start()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 50)  # rows are short-lived and hold no cycles
+        wiring = Wiring(
+            config=config,
+            store=store,
+            writer=writer,
+            meters=meters,
+            clock=clock,
+            access=access,
+            pricing=pricing,
+        )
+        collector = Collector(wiring)
+        return uvloop.run(collector.serve(sockets))
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _store(config: CollectorConfig, clock: Clock) -> Store:
+    return DuckDBStore(
+        config.store,
+        now_ns=clock.now_ns(),
+        memory_mb=config.memory_mb,
+        threads=config.threads,
+        keep_days=(config.spans_days, config.calls_days),
+    )
+
+
+def listening(address: str) -> socket.socket:
+    """Return a socket that listens on ``host:port``.
+
+    Raises:
+        ConfigError: the address cannot be had.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, int(port)))
+        made.listen(BACKLOG)
+    except (OSError, OverflowError, ValueError) as error:
+        made.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"cannot listen on {address}: {reason}", hint="is another collector running?"
+        ) from error
+    made.setblocking(False)
+    return made
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wiring:
+    """What the running collector is made of."""
+
+    config: CollectorConfig
+    store: Store
+    writer: Writer
+    meters: Meters
+    clock: Clock
+    access: Access
+    pricing: Pricing
+
+
+class Collector:
+    """The running parts, in the order in which they start and stop."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        config, meters, access = wiring.config, wiring.meters, wiring.access
+        body_bytes = config.body_mb_max * 1_048_576
+        self._config = config
+        self._writer = wiring.writer
+        intake = self._intake = Intake(
+            wiring.writer,
+            pricing=wiring.pricing,
+            meters=meters,
+            clock=wiring.clock,
+            limits=Limits(
+                queue_rows=config.queue_spans, body_bytes=body_bytes, content=config.content
+            ),
+        )
+        receiver = OtlpHttp(intake, access=access, meters=meters, body_bytes_max=body_bytes)
+        parts = Parts(
+            store=wiring.store,
+            intake=intake,
+            meters=meters,
+            clock=wiring.clock,
+            healthy=wiring.writer.trouble,
+        )
+        self._servers = [_server(receiver), _server(console(parts))]
+        self._rpc = lambda: grpc_server(
+            intake, access=access, meters=meters, body_bytes_max=body_bytes
+        )
+
+    async def serve(self, sockets: list[socket.socket]) -> int:
+        """Serve on the given sockets and on the gRPC address until a signal comes."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        rpc = self._rpc()
+        try:
+            rpc.add_insecure_port(self._config.otlp_grpc)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"cannot listen on {self._config.otlp_grpc}: {str(error)[:200]}",
+                hint="is another collector running?",
+            ) from error
+        await rpc.start()
+        tasks = [
+            asyncio.create_task(server.serve(sockets=[each]))
+            for server, each in zip(self._servers, sockets, strict=True)
+        ]
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        log.info("draining")
+        await self._intake.drain(DRAIN_SECONDS)
+        for server in self._servers:
+            server.should_exit = True
+        await rpc.stop(grace=1.0)
+        await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
+        in_time = await asyncio.to_thread(self._writer.stop, STOP_SECONDS)
+        return 0 if in_time else 1
+
+
+def _server(app: Any) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=int(DRAIN_SECONDS),
+            timeout_keep_alive=75,
+        )
+    )

@@ -1,0 +1,267 @@
+"""Reads the attributes of one span or record, in protobuf or JSON, into canonical slots."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from collector.dialects import FIELDS, RULES, UNRANKED, Kind, Rule
+from collector.operations import CONTENT_MARKS
+
+ATTRIBUTES_MAX: Final = 1_024  # per span; more are not looked at
+EXTRA_KEYS_MAX: Final = 64
+EXTRA_BYTES_MAX: Final = 4_096
+VALUE_CHARS_MAX: Final = 256
+TEXT_CHARS_MAX: Final = 256
+OBJECT_CHARS_MAX: Final = 65_536
+NESTING_MAX: Final = 4
+ITEMS_MAX: Final = 32
+COUNT_MAX: Final = 10**12
+
+_EMPTY: Final[list[Any]] = [None] * len(FIELDS)
+_RANKS: Final = bytearray([UNRANKED]) * len(FIELDS)
+_TEXT, _COUNT, _NUMBER = Kind.TEXT, Kind.COUNT, Kind.NUMBER
+
+
+class Reading(msgspec.Struct, gc=False):
+    """The canonical values of one span, by slot, and what else stood on it."""
+
+    slots: list[Any]
+    bits: int  # dialects whose keys were seen
+    extra: dict[str, Any]
+    uncoerced: int
+    truncated: bool
+
+
+def read_proto(attributes: Sequence[Any]) -> Reading:
+    """Return the values of protobuf ``KeyValue`` messages."""
+    slots = _EMPTY[:]
+    ranks = _RANKS[:]
+    bits = uncoerced = 0
+    extra: dict[str, Any] = {}
+    rule_of = RULES.get
+    for attribute in islice(attributes, ATTRIBUTES_MAX):
+        rule = rule_of(attribute.key)
+        if rule is None:
+            _keep(extra, attribute.key, attribute.value, _plain_proto)
+            continue
+        slot, kind, rank, bit = rule
+        bits |= bit
+        if kind == Kind.OBJECT:
+            uncoerced += _open(attribute.key, attribute.value.string_value, slots, ranks)
+            continue
+        if rank >= ranks[slot]:
+            continue
+        value = attribute.value
+        # The typed read is right nearly always; only its default needs the slow, exact look.
+        found: Any
+        if kind == _TEXT:
+            found = value.string_value
+        elif kind == _COUNT:
+            found = value.int_value
+        elif kind == _NUMBER:
+            found = value.double_value
+        else:
+            found = None
+        if not found or kind != _TEXT or len(found) > TEXT_CHARS_MAX:
+            plain = found or _plain_proto(value)
+            found = coerce(plain, kind)
+            if found is None:
+                uncoerced += plain is not None and plain != ""
+                continue
+        slots[slot] = found
+        ranks[slot] = rank
+    return Reading(slots, bits, extra, uncoerced, len(attributes) > ATTRIBUTES_MAX)
+
+
+def read_plain(pairs: Iterable[tuple[str, Any]]) -> Reading:
+    """Return the values of plain Python pairs, as the JSON encoding yields them."""
+    slots = _EMPTY[:]
+    ranks = _RANKS[:]
+    bits = uncoerced = count = 0
+    extra: dict[str, Any] = {}
+    for count, (key, value) in enumerate(pairs, start=1):
+        if count > ATTRIBUTES_MAX:
+            break
+        rule = RULES.get(key)
+        if rule is None:
+            _keep(extra, key, value, shortened)
+            continue
+        bits |= rule.bit
+        if rule.kind == Kind.OBJECT:
+            uncoerced += _open(key, value, slots, ranks)
+        else:
+            uncoerced += _place(rule, value, slots, ranks)
+    return Reading(slots, bits, extra, uncoerced, count > ATTRIBUTES_MAX)
+
+
+def _place(rule: Rule, value: Any, slots: list[Any], ranks: bytearray) -> int:
+    """Fill the rule's slot if this key ranks best so far; return 1 for an unreadable value."""
+    if rule.rank >= ranks[rule.slot]:
+        return 0
+    found = coerce(value, rule.kind)
+    if found is None:
+        return int(value is not None and value != "")
+    slots[rule.slot] = found
+    ranks[rule.slot] = rule.rank
+    return 0
+
+
+def _open(key: str, text: Any, slots: list[Any], ranks: bytearray) -> int:
+    """Look the members of a JSON object up, two levels deep; return how many were unreadable."""
+    members: Any = text
+    if isinstance(text, str):
+        if len(text) > OBJECT_CHARS_MAX:
+            return 1
+        try:
+            members = msgspec.json.decode(text)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return 1
+    if not isinstance(members, Mapping):
+        return 0
+    unreadable = 0
+    for name, value in islice(members.items(), ATTRIBUTES_MAX):
+        rule = RULES.get(f"{key}#{name}")
+        if rule is not None:
+            unreadable += _place(rule, value, slots, ranks)
+        elif isinstance(value, Mapping):
+            for inner, leaf in islice(value.items(), ATTRIBUTES_MAX):
+                rule = RULES.get(f"{key}#{name}.{inner}")
+                if rule is not None:
+                    unreadable += _place(rule, leaf, slots, ranks)
+    return unreadable
+
+
+def coerce(value: Any, kind: Kind) -> Any:
+    """Return ``value`` as ``kind``, or None when it cannot be read as such.
+
+    Numbers come as strings, whole numbers as doubles and flags as words from real senders.
+
+    >>> coerce("12", Kind.COUNT), coerce(12.0, Kind.COUNT), coerce(-1, Kind.COUNT)
+    (12, 12, None)
+    >>> coerce(float("nan"), Kind.NUMBER), coerce("0.5", Kind.NUMBER), coerce("False", Kind.FLAG)
+    (None, 0.5, False)
+    >>> coerce('["stop"]', Kind.FIRST)
+    'stop'
+    """
+    if value is None:
+        return None
+    if kind == Kind.TEXT:
+        return _text(value)
+    if kind in (Kind.COUNT, Kind.NUMBER, Kind.SIGNED):
+        return _number(value, kind)
+    if kind == Kind.FLAG:
+        return _flag(value)
+    return _listed(value, kind)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value[:TEXT_CHARS_MAX] or None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else None
+
+
+def _number(value: Any, kind: Kind) -> int | float | None:
+    if isinstance(value, str):
+        try:
+            value = float(value[:64])
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if kind == Kind.SIGNED or (kind == Kind.NUMBER and value >= 0):
+        return float(value)
+    if kind == Kind.NUMBER:
+        return None
+    return int(value) if 0 <= value <= COUNT_MAX and value == int(value) else None
+
+
+def _flag(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return None
+
+
+def _listed(value: Any, kind: Kind) -> str | None:
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return None
+    items = value if isinstance(value, list) else [value]
+    texts = [text for text in (_text(item) for item in items[:ITEMS_MAX]) if text]
+    if not texts:
+        return None
+    return texts[0] if kind == Kind.FIRST else ",".join(texts)
+
+
+def _keep(extra: dict[str, Any], key: str, value: Any, plain: Any) -> None:
+    if len(extra) < EXTRA_KEYS_MAX and not is_content(key):
+        found = plain(value)
+        extra[key[:TEXT_CHARS_MAX]] = found[:VALUE_CHARS_MAX] if isinstance(found, str) else found
+
+
+@lru_cache(maxsize=4_096)
+def is_content(key: str) -> bool:
+    """Say whether an attribute's key marks it as the text of a prompt or an answer."""
+    return any(mark in key for mark in CONTENT_MARKS)
+
+
+def _plain_proto(value: Any, depth: int = 0) -> Any:
+    which = value.WhichOneof("value")
+    if which is None:
+        return None
+    if which == "array_value":
+        if depth >= NESTING_MAX:
+            return "..."
+        return [_plain_proto(item, depth + 1) for item in islice(value.array_value.values, 32)]
+    if which == "kvlist_value":
+        if depth >= NESTING_MAX:
+            return "..."
+        return {
+            item.key[:TEXT_CHARS_MAX]: _plain_proto(item.value, depth + 1)
+            for item in islice(value.kvlist_value.values, ITEMS_MAX)
+        }
+    found = getattr(value, which)
+    return found[:VALUE_CHARS_MAX] if isinstance(found, str | bytes) and depth else found
+
+
+def shortened(value: Any, depth: int = 0) -> Any:
+    """Return a plain value cut to the limits of the other attributes."""
+    if isinstance(value, str):
+        return value[:VALUE_CHARS_MAX]
+    if isinstance(value, list):
+        if depth >= NESTING_MAX:
+            return "..."
+        return [shortened(item, depth + 1) for item in value[:ITEMS_MAX]]
+    if isinstance(value, dict):
+        if depth >= NESTING_MAX:
+            return "..."
+        return {
+            str(key)[:TEXT_CHARS_MAX]: shortened(item, depth + 1)
+            for key, item in islice(value.items(), ITEMS_MAX)
+        }
+    return value
+
+
+def packed(extra: dict[str, Any]) -> tuple[str | None, bool]:
+    """Return the other attributes as JSON of at most 4 KiB, and whether some had to go."""
+    if not extra:
+        return None, False
+    encoded = msgspec.json.encode(extra)
+    if len(encoded) <= EXTRA_BYTES_MAX:
+        return encoded.decode(), False
+    kept = {key: shortened(value) for key, value in extra.items()}
+    while kept:
+        encoded = msgspec.json.encode(kept)
+        if len(encoded) <= EXTRA_BYTES_MAX:
+            return encoded.decode(), True
+        kept = dict(islice(kept.items(), len(kept) // 2))
+    return None, True

@@ -1,0 +1,98 @@
+"""What the collector asks of a store; a larger engine can stand behind the same promises."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from collector.rows import Batch
+from telemetry.errors import TierwiseError
+
+Parameters = Mapping[str, Any]
+Rows = list[dict[str, Any]]
+
+
+class StoreError(TierwiseError):
+    """The store cannot do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """A passing trouble (full disk, read-only disk, broken file): the same data may work later."""
+
+
+class StoreRefused(StoreError):
+    """The data itself cannot be stored; sending it again changes nothing."""
+
+
+class StoreLocked(StoreError):
+    """Another process holds the file; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """What one commit did."""
+
+    records: int = 0
+    duplicates: int = 0
+    corrections: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by stage
+
+
+class Store(Protocol):
+    """Appends batches, keeps roll-ups, answers queries.
+
+    ``write``, ``roll_up``, ``prune`` and ``close`` belong to one thread; ``read`` to any.
+    """
+
+    def write(self, batches: Sequence[Batch]) -> Written:
+        """Commit all ``batches`` or none; spans that are stored already are counted as duplicates.
+
+        Raises:
+            StoreUnavailable: nothing was stored; try again later.
+            StoreRefused: nothing was stored; the data is at fault.
+        """
+        ...
+
+    def roll_up(self, now_ns: int) -> int:
+        """Bring the roll-ups up to date; return how many minutes were computed again."""
+        ...
+
+    def prune(self, now_ns: int) -> int:
+        """Remove what is older than its retention; return the rows removed."""
+        ...
+
+    def read(self, sql: str, parameters: Parameters | None = None) -> Rows:
+        """Return the rows of one of our own queries; values are bound, never spliced."""
+        ...
+
+    def query(self, sql: str, *, rows_max: int, seconds_max: float) -> "Table":
+        """Return the result of one read-only statement that a person wrote.
+
+        Raises:
+            StoreRefused: it is not exactly one SELECT, it failed, or it took too long.
+        """
+        ...
+
+    def export(
+        self, table: str, path: Path, *, form: Literal["parquet", "ndjson"], cursor: str | None,
+        rows_max: int,
+    ) -> str | None:  # fmt: skip
+        """Write a page of a table's rows, in order of arrival, to ``path``; return its cursor.
+
+        Raises:
+            StoreRefused: unknown table or a cursor that is none of ours.
+        """
+        ...
+
+    def close(self) -> None:
+        """Write everything out and give the file up."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """The result of a query a person wrote."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    truncated: bool
