@@ -45,6 +45,12 @@ METRICS: Final = (
         ("role", "tier", "model"),
         "US dollars of all model calls whose cost is known",
     ),
+    Metric(
+        "tierwise_rejections_total",
+        "counter",
+        ("code",),
+        "requests refused before a decision, by error code",
+    ),
     Metric("tierwise_unknown_cost_total", "counter", (), "model calls whose cost is unknown"),
     Metric(
         "tierwise_overhead_seconds",
