@@ -81,16 +81,28 @@ class PinConfig(Section):
 class RoleRules(Section):
     """What may be said of a role, and said again for one collaboration mode."""
 
-    tier: Name | None = Field(None, description="where its steps start, and what they fall back to")
+    tier: Name | None = Field(
+        None,
+        description="where its steps start and what they fall back to; "
+        "the top of the ladder when absent",
+    )
     range: tuple[Name, Name] | None = Field(
-        None, description="lowest and highest tier that escalation and learning may reach"
+        None,
+        description="lowest and highest tier that learning and escalation may reach; "
+        "from its tier to the top of the ladder when absent",
     )
     on_fail: OnFail | None = Field(
-        None, description="what a failed check or a failed tier does: accept, step, top"
+        None,
+        description="what follows a failed check or a failed tier: accept the answer, "
+        "step one tier up, or go straight to the top of the range; step when absent",
     )
-    quality_floor: Share | None = Field(None, description="mean quality the role must keep")
+    quality_floor: Share | None = Field(
+        None, description="mean quality the role must keep; every role that learns needs one"
+    )
     learn: Literal["off", "observe", "propose", "bounded"] | None = Field(
-        None, description="what the learner may do with it"
+        None,
+        description="what the learner may do: nothing, watch, propose moves, "
+        "or move within limits; off when absent",
     )
     pin: PinConfig | None = Field(None, description="hold the role to one model")
 
@@ -100,7 +112,7 @@ class RoleConfig(RoleRules):
 
     description: str = Field("", max_length=500, description="for people")
     caller_pins: bool | None = Field(
-        None, description="may callers name a model for it; `callers.pins` when absent"
+        None, description="may callers pick its model by name; as `callers.pins` when absent"
     )
     mode: dict[Name, RoleRules] = Field(
         default_factory=dict, description="what differs in a collaboration mode"
@@ -118,7 +130,9 @@ class ShapeRule(Section):
         None, ge=1, description="the answer is one of at most so many values"
     )
     tools: bool | None = Field(None, description="offers (or does not offer) tools")
-    tools_max: int | None = Field(None, ge=0, description="offers at most so many tools")
+    tools_max: int | None = Field(
+        None, ge=0, description="offers at most so many tools, perhaps none"
+    )
     tool_choice_forced: bool | None = Field(None, description="a tool must be called")
     body_kb_min: int | None = Field(None, ge=1, description="the request is at least this large")
     body_kb_max: int | None = Field(None, ge=1, description="the request is at most this large")
@@ -141,7 +155,11 @@ class ShapeRule(Section):
 class CallersConfig(Section):
     """What callers may do beyond naming a role."""
 
-    pins: bool = Field(False, description="may a caller name a model of the policy directly")
+    pins: bool = Field(
+        False,
+        description="may a caller who names a model of the policy have it; "
+        "where not, the step goes by its role",
+    )
 
 
 class CostAlertConfig(Section):

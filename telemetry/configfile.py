@@ -3,7 +3,8 @@
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -90,26 +91,27 @@ def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """Return the keys that ``model`` knows at a place inside it, walking maps and lists."""
     here: Any = model
     for part in location:
-        here = _step_into(here, part)
+        here = plain(_inside(here, part))
     if isinstance(here, type) and issubclass(here, BaseModel):
         return [field.alias or key for key, field in here.model_fields.items()]
     return []
 
 
-def _step_into(here: Any, part: Any) -> Any:
+def _inside(here: Any, part: Any) -> Any:
+    """Return the annotation of ``part``: a field of a table, or an entry of a map or a list."""
     if isinstance(here, type) and issubclass(here, BaseModel):
-        for key, field in here.model_fields.items():
-            if part in (key, field.alias):
-                return _unwrapped(field.annotation)
-        return None
-    arguments = getattr(here, "__args__", ())
-    return _unwrapped(arguments[-1]) if arguments else None
+        fields = here.model_fields.items()
+        return next((f.annotation for key, f in fields if part in (key, f.alias)), None)
+    if get_origin(here) is dict:
+        return get_args(here)[1]
+    return get_args(here)[0] if get_origin(here) is tuple else None
 
 
-def _unwrapped(annotation: Any) -> Any:
-    """Return the model inside ``X | None`` or ``Annotated[X, ...]``; maps and lists stay."""
-    arguments = [a for a in getattr(annotation, "__args__", ()) if a is not type(None)]
-    origin = getattr(annotation, "__origin__", None)
-    if arguments and (origin is None or len(arguments) == 1) and origin not in (list, tuple, dict):
-        return _unwrapped(arguments[0])
+def plain(annotation: Any) -> Any:
+    """Return the annotation without ``Annotated`` and without ``| None``."""
+    if get_origin(annotation) is Annotated:
+        return plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        kept = [part for part in get_args(annotation) if part is not NoneType]
+        return plain(kept[0]) if len(kept) == 1 else None
     return annotation
