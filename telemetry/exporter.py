@@ -118,9 +118,7 @@ class Exporter:
             content_chars_max=min(config.content_bytes_max, limit or config.content_bytes_max),
         )
         self._verdicts = VerdictEncoder(chars_max=chars_max)
-        envelope = Envelope(
-            resource(rng, worker=worker), scope=names.SCOPE, schema_url=names.SCHEMA_URL
-        )
+        envelope = Envelope(resource(worker=worker), scope=names.SCOPE, schema_url=names.SCHEMA_URL)
         self._envelope = envelope
         self._span_pile = _Pile(Signal.TRACES, envelope)
         self._log_pile = _Pile(Signal.LOGS, envelope)

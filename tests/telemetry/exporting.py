@@ -25,7 +25,7 @@ def make(
         config or TelemetryConfig(),
         collector=collector,
         state_dir=state_dir,
-        worker="0",
+        worker=more.pop("worker", "0"),
         clock=SystemClock(),
         rng=random.Random(7),
         meters=meters,
