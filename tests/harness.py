@@ -43,7 +43,7 @@ schema = 1
 ladder = ["small", "mid", "frontier"]
 
 [tiers.small]
-models = ["standin/standin-small", "standin/standin-embedding"]
+models = ["standin/standin-small", "embedder/standin-embedding"]
 [tiers.mid]
 models = ["standin/standin-mid"]
 [tiers.frontier]
@@ -56,6 +56,9 @@ tier = "mid"
 [roles.extractor]
 tier = "small"
 on_fail = "accept"
+[roles.chatter]
+tier = "mid"
+range = ["mid", "frontier"]
 [roles.default]
 tier = "small"
 """
@@ -64,21 +67,28 @@ tier = "small"
 def config_for(
     port: int,
     *,
-    dialects: tuple[str, ...] = ("chat", "responses", "messages", "embeddings"),
+    dialects: tuple[str, ...] = ("chat", "responses", "messages"),
     extra: str = "",
     provider: str = "",
 ) -> bytes:
-    """Return a tierwise.toml whose one provider listens on ``port`` and has the tests' prices.
+    """Return a tierwise.toml whose providers listen on ``port`` and have the tests' prices.
 
-    ``provider`` goes into the provider's table, ``extra`` to the end of the file.
+    ``provider`` goes into the table of the provider that speaks ``dialects``, ``extra`` to the
+    end of the file. A second provider there makes embeddings.
     """
     spoken = ", ".join(f'"{dialect}"' for dialect in dialects)
-    lines = ["schema = 1", "[providers.standin]", f'base_url = "http://127.0.0.1:{port}/v1"']
-    lines += [f"dialects = [{spoken}]", provider]
+    address = f'base_url = "http://127.0.0.1:{port}/v1"'
+    lines = ["schema = 1", "[providers.standin]", address, f"dialects = [{spoken}]", provider]
+    lines += ["[providers.embedder]", address, 'dialects = ["embeddings"]']
     for model, (plain, out, read, write) in PRICES.items():
-        lines += [f'[prices."standin/{model}"]', f"input = {plain}", f"output = {out}"]
+        lines += [f'[prices."{named(model)}"]', f"input = {plain}", f"output = {out}"]
         lines += [f"cache_read = {read}", f"cache_write = {write}"]
     return "\n".join([*lines, extra]).encode()
+
+
+def named(model: str) -> str:
+    """Return a stand-in's model as the policy names it."""
+    return f"{'embedder' if 'embedding' in model else 'standin'}/{model}"
 
 
 Pair = tuple[Decision, Outcome]

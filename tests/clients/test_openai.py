@@ -9,7 +9,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
-from telemetry.records import Dialect, RoleSource
+from telemetry.records import Dialect, RoleSource, Tokens
 from tests.clients.bills import check_bills
 from tests.harness import House
 
@@ -219,8 +219,22 @@ def test_a_response_of_a_given_shape(home: House, client: OpenAI) -> None:
 
 
 def test_embeddings_go_to_the_model_that_makes_them(home: House, client: OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError):  # the tier's first model makes no embeddings
-        client.embeddings.create(model="tierwise/worker", input=["one"])
+    raw = client.embeddings.with_raw_response.create(model="tierwise/default", input=["one", "two"])
+    answer = raw.parse()
+    assert [len(item.embedding) > 0 for item in answer.data] == [True, True]
+    assert raw.headers["x-tierwise-model"] == "embedder/standin-embedding"
+    ((decision, outcome),) = home.recorded()
+    (entry,) = home.billed()
+    assert decision.context.dialect is Dialect.EMBEDDINGS
+    assert outcome.attempts[0].tokens == Tokens(input=entry.input)
+    assert outcome.cost_usd == pytest.approx(entry.input * 0.02 / 1e6)
+
+
+def test_embeddings_for_a_role_without_such_a_model_are_denied(home: House, client: OpenAI) -> None:
+    with pytest.raises(openai.PermissionDeniedError) as refused:
+        client.embeddings.create(model="tierwise/chatter", input="one")
+    assert refused.value.code == "no_arm_for_dialect"
+    assert home.billed() == []
 
 
 def test_models_are_listed(home: House, client: OpenAI) -> None:

@@ -13,11 +13,12 @@ def policy() -> Policy:
 
 
 def test_every_role_has_both_aliases_and_every_model_stands_once(policy: Policy) -> None:
-    roles = ["auto", "default", "extractor", "planner", "worker"]
-    models = ["embedding", "frontier", "mid", "small"]
+    roles = ["auto", "chatter", "default", "extractor", "planner", "worker"]
+    models = ["frontier", "mid", "small"]
     assert [name for name, _ in aliases.names(policy)] == [
         *(f"tierwise/{role}" for role in roles),
         *(f"claude-tierwise-{role}" for role in roles),
+        "embedder/standin-embedding",
         *(f"standin/standin-{model}" for model in models),
     ]
 
