@@ -199,6 +199,16 @@ def test_a_pinned_model_that_does_not_speak_the_dialect_is_refused_not_replaced(
     assert caught.value.code == "no_arm_for_dialect"
 
 
+def test_a_pinned_model_of_several_tiers_runs_as_the_roles_own_else_as_the_lowest() -> None:
+    tiers = LADDER.replace('["claude/big", "gpt/big"]', '["gpt/big", "gpt/mini"]')
+    tiers = tiers.replace('["local/tiny"]', '["local/tiny", "gpt/mini"]')
+    pin = PIN.replace("local/tiny", "gpt/mini")
+    for tier, expected in (("", "frontier"), ('tier = "mid"\n', "mid")):
+        built = policy(f"[roles.worker]\n{tier}pin = {pin}\n", tiers=tiers)
+        assert built.route(context()).tiers == (expected,)
+        assert built.tier_of("gpt/mini", preferred="elsewhere") == "small"
+
+
 def test_a_caller_may_pin_only_where_the_policy_says_so() -> None:
     with pytest.raises(PolicyDenied) as caught:
         policy(WORKER).route(context(caller_pin="gpt/big"))
@@ -313,8 +323,10 @@ def test_the_same_id_draws_the_same_arm() -> None:
         dict.fromkeys(["small/accept", "small/step", "small/top", "mid/accept", "mid/step"], 0.1)
         | {"frontier/accept": 0.1},
         {},
+        dict.fromkeys(["small/accept", "small/step", "small/top", "mid/accept", "mid/step"], 0.2)
+        | {"frontier/accept": 0.0, "elsewhere": 0.0},
     ],
-    ids=["arms missing", "unknown arm", "nan", "negative", "sum below 1", "nothing"],
+    ids=["arms missing", "unknown arm", "nan", "negative", "sum below 1", "nothing", "one more"],
 )
 def test_wrong_probabilities_give_the_declared_arm_and_say_so(shares: dict[str, float]) -> None:
     decision = decide(policy(LEARNER), context(), Given(shares))
@@ -330,6 +342,11 @@ def test_a_learner_that_raises_never_costs_a_step() -> None:
 @pytest.mark.parametrize("learn", ["off", "observe"])
 def test_a_learner_is_not_asked_where_it_may_not_act(learn: str) -> None:
     built = policy(LEARNER.replace('"bounded"', f'"{learn}"'))
+    assert decide(built, context(), Broken()).reason is Reason.DECLARED
+
+
+def test_a_learner_is_not_asked_where_there_is_nothing_to_choose() -> None:
+    built = policy(LEARNER.replace('["small", "frontier"]', '["mid", "mid"]'))
     assert decide(built, context(), Broken()).reason is Reason.DECLARED
 
 
@@ -368,6 +385,11 @@ def test_the_hash_is_the_same_for_other_comments_and_another_order() -> None:
     assert hash_of(plain) == hash_of(turned)
     assert len(hash_of(plain)) == 12
     assert int(hash_of(plain), 16) >= 0
+
+
+def test_the_hash_is_the_same_for_tables_in_another_order() -> None:
+    one, other = "[roles.one]\n", '[roles.other]\ntier = "mid"\n'
+    assert hash_of(policy_file(LADDER + one + other)) == hash_of(policy_file(LADDER + other + one))
 
 
 def test_the_hash_changes_with_the_meaning() -> None:
@@ -507,8 +529,6 @@ def test_whatever_is_chosen_is_in_range_and_speaks_the_dialect(
             visited.append(after)
         assert all(a < b for a, b in pairwise([ladder.index(t) for t in visited]))
         assert set(visited) <= set(speaking)
-    declared_tier = route.declared.tier
-    if start in speaking:
-        assert declared_tier == start
-    elif any(ladder.index(t) > ladder.index(start) for t in speaking):
-        assert ladder.index(declared_tier) > ladder.index(start)
+    above = [tier for tier in speaking if ladder.index(tier) >= ladder.index(start)]
+    assert route.declared.tier == (above[0] if above else speaking[-1])
+    assert (route.reason is Reason.DECLARED) == (start in speaking)
