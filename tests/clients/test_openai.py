@@ -10,8 +10,9 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 from telemetry.records import Dialect, RoleSource, Tokens
+from tests import wire
 from tests.clients.bills import check_bills
-from tests.harness import House
+from tests.harness import House, config_for, running
 
 ECHO = "Greet the reader of this line"
 WEATHER = {
@@ -153,6 +154,43 @@ def test_a_tool_call_and_its_result(home: House, client: OpenAI) -> None:
     assert second.finish_reasons == ("stop",)
 
 
+async def test_parallel_tool_calls_arrive_as_they_were_made() -> None:
+    calls = [
+        {
+            "id": f"call_{number}",
+            "type": "function",
+            "function": {"name": "get_weather", "arguments": json.dumps({"city": city})},
+        }
+        for number, city in enumerate(["Lyon", "東京"])
+    ]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    said = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m-1",
+        "choices": [choice],
+        "usage": {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100},
+    }
+    async with (
+        wire.provider(wire.whole(json.dumps(said).encode())) as upstream,
+        running(config_for(upstream.port)) as at,
+        AsyncOpenAI(base_url=at.base_url, api_key="any", max_retries=0) as client,
+    ):
+        answer = await client.chat.completions.create(
+            model="tierwise/worker",
+            messages=user(ASK_WEATHER),
+            tools=[TOOL],
+            parallel_tool_calls=True,
+        )
+        assert [call.model_dump() for call in answer.choices[0].message.tool_calls or []] == calls
+        ((_, outcome),) = at.kept.wait(1)
+    assert json.loads(upstream.got[0].body)["parallel_tool_calls"] is True
+    # Mid tier: 1,000 tokens at 1 dollar and 100 at 4 dollars per million.
+    assert outcome.cost_usd == pytest.approx(0.0014)
+
+
 def test_a_streamed_tool_call(home: House, client: OpenAI) -> None:
     with client.chat.completions.stream(
         model="tierwise/worker", messages=user(ASK_WEATHER), tools=[{**TOOL}]
@@ -239,7 +277,7 @@ def test_embeddings_for_a_role_without_such_a_model_are_denied(home: House, clie
 
 def test_models_are_listed(home: House, client: OpenAI) -> None:
     listed = [model.id for model in client.models.list()]
-    assert listed[:2] == ["tierwise/auto", "tierwise/default"]
+    assert listed[:3] == ["tierwise/auto", "tierwise/chatter", "tierwise/default"]
     assert "standin/standin-frontier" in listed
     assert client.models.retrieve("tierwise/planner").id == "tierwise/planner"
     with pytest.raises(openai.BadRequestError) as refused:
