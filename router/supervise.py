@@ -148,9 +148,10 @@ class Supervisor:
                     return number
                 self._tell(Event(kind="reloading"))
                 self._send(signal.SIGHUP, self._running)
-            for one in self._reaped():
-                self._plan_restart(one)
+            exits = [self._plan_restart(one) for one in self._reaped()]
             self._give_up_if_hopeless()
+            for event in exits:
+                self._tell(event)
             if not self._is_ready and self._ready():
                 self._is_ready = True
                 self._tell(Event(kind="ready"))
@@ -210,7 +211,7 @@ class Supervisor:
             ended.append(one)
         return ended
 
-    def _plan_restart(self, one: _Running) -> None:
+    def _plan_restart(self, one: _Running) -> Event:
         now = self._clock.monotonic()
         if now - one.started_at >= STEADY_SECONDS:
             one.crashes = 0
@@ -218,15 +219,13 @@ class Supervisor:
         self.restarts_count += 1
         wait = backoff_seconds(one.crashes, rng=self._rng)
         one.due_at = now + wait
-        self._tell(
-            Event(
-                kind="exited",
-                name=one.child.name,
-                pid=one.pid,
-                exit_code=one.exit_code,
-                wait_seconds=wait,
-                message="; ".join(filter(None, one.fault or ())),
-            )
+        return Event(
+            kind="exited",
+            name=one.child.name,
+            pid=one.pid,
+            exit_code=one.exit_code,
+            wait_seconds=wait,
+            message="; ".join(filter(None, one.fault or ())),
         )
 
     def _give_up_if_hopeless(self) -> None:

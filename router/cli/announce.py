@@ -1,9 +1,11 @@
 """What a running service tells the person, or the program, that started it."""
 
+import errno
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from router.cli.output import Screen
+from router.cli.output import Screen, abandon_broken
 from router.listen import Address
 from router.settings import Overrides
 from router.supervise import Event, exit_words
@@ -32,7 +34,20 @@ class Announcer:
         self._said: str | None = None  # the fault told last; a crash loop repeats itself
 
     def tell(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event; a service outlives its readers, but not the terminal it was started in.
+
+        A terminal that closes sends SIGHUP, which otherwise means reload: the two are told apart
+        by the terminal refusing to be written.
+        """
+        try:
+            self._show(event)
+        except OSError as error:
+            abandon_broken()
+            if error.errno == errno.EIO:
+                signal.raise_signal(signal.SIGTERM)
+            self._show(event)  # the other channel may still be read
+
+    def _show(self, event: Event) -> None:
         if event.kind == "ready":
             self._ready()
             return

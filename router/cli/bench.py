@@ -1,20 +1,140 @@
 """`tierwise bench`: measurements, never tests."""
 
+import itertools
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+from rich.table import Table
 
-from router.cli import options
+from learning.learner import Declared
+from router.cli import exits, options
+from router.cli.output import Screen
+from router.reload import build
+from router.roles import Asked, resolve
+from telemetry.records import Context, Dialect, Shape
 
-bench = typer.Typer(name="bench", help="Measure this machine.", no_args_is_help=False)
+if TYPE_CHECKING:
+    from evals.bench.gateway import Report, Row
+
+CONFIG = b"""
+schema = 1
+[providers.one]
+base_url = "http://127.0.0.1:1/v1"
+dialects = ["chat", "responses", "messages"]
+[prices]
+"one/small" = { input = 1, output = 1 }
+"one/mid" = { input = 1, output = 1 }
+"one/large" = { input = 1, output = 1 }
+"""
+POLICY = b"""
+schema = 1
+ladder = ["small", "mid", "large"]
+[tiers]
+small = { models = ["one/small"] }
+mid = { models = ["one/mid"] }
+large = { models = ["one/large"] }
+[roles.worker]
+tier = "mid"
+range = ["small", "large"]
+[roles.extractor]
+tier = "small"
+[[shapes]]
+role = "extractor"
+schema = true
+"""
+SHAPE = Shape(
+    body_bytes=2_000,
+    messages_count=4,
+    tools_count=2,
+    tool_choice_forced=False,
+    schema=False,
+    choices_count=None,
+    images=False,
+    code=False,
+    output_tokens_max=None,
+)
+
+bench = typer.Typer(name="bench", help="Measure this machine.")
 
 
 @bench.callback()
-def _group() -> None:
+def group() -> None:
     """Measure this machine."""
 
 
 @bench.command("gateway")
-def gateway(*, json: options.Json = False) -> None:
-    """Measure what the gateway adds to a call, against the same stand-in called directly."""
-    from evals.bench.gateway import run  # noqa: PLC0415 - its parts are large
+def gateway(
+    *,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=1_000, metavar="N", help="Interleaved rounds, direct and not.")
+    ] = 7,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=60, metavar="S", help="How long a round is, about.")
+    ] = 1.0,
+    soak: Annotated[
+        int,
+        typer.Option(min=0, max=10_000_000, metavar="N", help="Requests to watch memory over."),
+    ] = 0,
+    json: options.Json = False,
+) -> None:
+    """Measure what the gateway adds to a call, against the same stand-in called directly.
 
-    raise typer.Exit(run(json=json))
+    Needs no keys. Run it on a quiet machine: the load average is printed with the figures.
+    """
+    from evals.bench.gateway import Plan, as_json, measure  # noqa: PLC0415 - large, and only here
+
+    screen = Screen(json=json)
+    plan = Plan(rounds=rounds, seconds_per_round=seconds, soak_requests=soak)
+    report = measure(plan, decide=decider(), tell=screen.note)
+    screen.result(as_json(report))
+    _show(screen, report)
+    raise typer.Exit(exits.OK)
+
+
+def decider() -> Callable[[], object]:
+    """Return what makes one decision of a policy with shape rules: role, context, arm."""
+    today = datetime.now(UTC).date()
+    policy = build(CONFIG, POLICY, environment={}, today=today).policy
+    learner = Declared()
+    asked = Asked()
+    numbers = itertools.count()
+
+    def decide() -> Any:
+        role, source, unknown = resolve(asked, policy, lambda: SHAPE)
+        context = Context(
+            role=role, role_source=source, role_unknown=unknown, dialect=Dialect.CHAT, shape=SHAPE
+        )
+        return policy.decide(
+            context, decision_id=f"{next(numbers):032x}", at_ns=time.time_ns(), learner=learner
+        )
+
+    return decide
+
+
+def _show(screen: Screen, report: "Report") -> None:
+    table = Table(title="Milliseconds, medians over the rounds", box=None, title_justify="left")
+    for name in ("callers", "direct p50", "gateway p50", "added p50", "added p99", "requests/s"):
+        table.add_column(name, justify="right")
+    for row in report.rows:
+        _add(table, str(row.callers), row)
+    _add(table, "first token", report.first_token_added)
+    screen.show(table)
+    p50, p99 = report.decision_us
+    screen.say(f"one decision: p50 {p50:.1f} µs, p99 {p99:.1f} µs")
+    memory = ", ".join(f"{one:.0f}" for one in report.memory_mb)
+    screen.say(f"memory of the largest gateway process: {memory} MB")
+    screen.say(f"load average before: {report.load_average:.2f}")
+
+
+def _add(table: Table, title: str, row: "Row") -> None:
+    table.add_row(
+        title,
+        f"{row.direct_p50:.2f}",
+        f"{row.gateway_p50:.2f}",
+        f"{row.added_p50:+.2f} (IQR {row.added_p50_iqr:.2f})",
+        f"{row.added_p99:+.2f}",
+        f"{row.per_second:,.0f} of {row.per_second_direct:,.0f}",
+    )

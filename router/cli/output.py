@@ -1,5 +1,6 @@
 """What a command writes: words for people, or JSON on stdout and nothing beside it."""
 
+import errno
 import json
 import os
 import sys
@@ -10,11 +11,29 @@ from rich.console import Console, RenderableType
 PLAIN_WIDTH = 200  # of tables where no terminal says otherwise
 
 
+class _Console(Console):
+    """A console that leaves a broken pipe to its caller instead of ending the process."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "nobody reads any more")
+
+
+def abandon_broken() -> None:
+    """Point whichever of stdout and stderr can no longer be written at nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, stream.fileno())
+            os.close(nothing)
+
+
 def console(stream: TextIO) -> Console:
     """Return a console on ``stream``: plain when it is no terminal or NO_COLOR is set."""
     terminal = stream.isatty()
     plain = not terminal or bool(os.environ.get("NO_COLOR"))
-    return Console(
+    return _Console(
         file=stream,
         force_terminal=terminal,
         color_system=None if plain else "auto",

@@ -175,6 +175,48 @@ def test_a_reload_takes_a_new_policy_and_keeps_the_old_one_against_a_broken_one(
     assert service.step() == 200
 
 
+def test_the_service_outlives_whoever_read_its_output(start: Start) -> None:
+    service = start().ready()
+    assert service.process.stdout is not None
+    service.process.stdout.close()
+    first = service.ask("GET", "/livez")[1]
+    os.kill(service.pids["gateway-0"], signal.SIGKILL)
+    until(lambda: "gateway-0 ended with SIGKILL" in service.log(), "the restart")
+    assert service.ask("GET", "/livez")[1] == first
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(30) == 0
+
+
+def test_the_service_ends_with_the_terminal_it_was_started_in(
+    tmp_path: Path, upstream: Provider
+) -> None:
+    files = write_files(tmp_path, upstream.port)
+    screen, terminal = os.openpty()
+    process = subprocess.Popen(
+        [TIERWISE, "gateway", *files, *FREE],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=os.environ | {"NO_COLOR": "1", "TERM": "xterm"},
+    )
+    os.close(terminal)
+    try:
+        said = b""
+        while b"claude-tierwise-<role>" not in said:
+            said += os.read(screen, 4_096)
+        assert b"\x1b" not in said
+        process.send_signal(signal.SIGHUP)
+        while b"SIGHUP: both files are read again" not in said:
+            said += os.read(screen, 4_096)
+        assert process.poll() is None
+        os.close(screen)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait(30)
+
+
 def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, upstream: Provider) -> None:
     files = write_files(tmp_path, upstream.port)
     done = subprocess.run(

@@ -1,0 +1,13 @@
+"""What `tierwise bench` times is a real decision."""
+
+from router.cli.bench import decider
+from telemetry.records import Decision, Reason
+
+
+def test_the_decision_that_is_timed_is_whole_and_new_each_time() -> None:
+    decide = decider()
+    first, second = decide(), decide()
+    assert isinstance(first, Decision)
+    assert isinstance(second, Decision)
+    assert first.decision_id != second.decision_id
+    assert (first.context.role, first.reason, first.propensity) == ("default", Reason.DECLARED, 1.0)
