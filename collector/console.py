@@ -1,15 +1,34 @@
 """The console's application: health, metrics and the JSON API that pages and the CLI read."""
 
+import asyncio
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 
-from collector.intake import Intake
+from collector import queries
+from collector.access import Access
+from collector.decode import BadBody
+from collector.explain import explain, recent
+from collector.feedback import Feedback, feedback_row
+from collector.intake import Busy, Intake
 from collector.meters import Meters
-from collector.store import Store
+from collector.normalising import Normaliser
+from collector.rows import EvaluationRow
+from collector.scoreboard import scoreboard
+from collector.store import Store, StoreError, StoreRefused
 from telemetry.clock import Clock
+
+QUERY_SECONDS_MAX: Final = 10.0
+ROWS_MAX: Final = 10_000
+EXPORT_ROWS_MAX: Final = 1_000_000
+DAY_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,29 +39,174 @@ class Parts:
     intake: Intake
     meters: Meters
     clock: Clock
+    access: Access
+    normaliser: Normaliser
+    exports: Path  # a directory that the store may write to
     healthy: Callable[[], str | None]  # None, or why the collector cannot keep data
+
+
+class SqlBody(BaseModel):
+    """The body of ``POST /api/sql``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sql: Annotated[str, Field(min_length=1, max_length=100_000)]
+    rows_max: Annotated[int, Field(ge=1, le=ROWS_MAX)] = 1_000
 
 
 def console(parts: Parts) -> FastAPI:
     """Return the application behind the console's port."""
     app = FastAPI(title="tierwise", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parts = parts
+    _add_errors(app)
+    _add_health(app, parts)
+    _add_board(app, parts)
+    _add_feedback(app, parts)
+    _add_data(app, parts)
+    return app
 
+
+def error_body(type_: str, code: str, message: str) -> dict[str, Any]:
+    """Return the one shape of an error of this API."""
+    return {"error": {"type": type_, "code": code, "message": message}}
+
+
+def _refused(status: int, code: str, message: str) -> JSONResponse:
+    kind = "overloaded" if status == 503 else "invalid_request"
+    headers = {"retry-after": "1"} if status == 503 else None
+    return JSONResponse(error_body(kind, code, message), status_code=status, headers=headers)
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'body'}: {fault['msg']}"
+            for fault in error.errors()[:5]
+        ]
+        return _refused(422, "invalid_field", "; ".join(faults))
+
+    @app.exception_handler(StoreError)
+    async def unavailable(_: Request, error: StoreError) -> JSONResponse:
+        if isinstance(error, StoreRefused):
+            return _refused(400, "refused", str(error))
+        return _refused(503, "store_unavailable", str(error))
+
+
+def _add_health(app: FastAPI, parts: Parts) -> None:
     @app.get("/livez")
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get("/readyz")
-    async def readyz() -> Response:
+    async def readyz() -> JSONResponse:
         trouble = parts.healthy()
         if trouble is None and parts.intake.draining:
             trouble = "shutting down"
-        status = "ok" if trouble is None else "unavailable"
-        body = {"status": status, "collector": trouble or "ok"}
+        body = {"status": "ok" if trouble is None else "unavailable", "collector": trouble or "ok"}
         return JSONResponse(body, status_code=200 if trouble is None else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:
         return Response(parts.meters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return app
+
+def _add_board(app: FastAPI, parts: Parts) -> None:
+    @app.get("/api/roles")
+    def roles(
+        window_seconds: Annotated[float, Query(ge=60, le=400 * DAY_SECONDS)] = DAY_SECONDS,
+    ) -> dict[str, Any]:
+        now_ns = parts.clock.now_ns()
+        return scoreboard(parts.store, now_ns=now_ns, window_seconds=window_seconds).plain()
+
+    @app.get("/api/decisions")
+    def decisions(
+        limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
+        before_ns: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+        role: Annotated[str | None, Query(max_length=200)] = None,
+        task: Annotated[str | None, Query(max_length=256)] = None,
+    ) -> dict[str, Any]:
+        before = 2**63 - 1 if before_ns is None else before_ns
+        rows = recent(parts.store, limit=limit, before_ns=before, role=role, task=task)
+        following = rows[-1]["start_ns"] if len(rows) == limit else None
+        return {"decisions": rows, "next_before_ns": following}
+
+    @app.get("/api/decisions/{decision_id}")
+    def decision(decision_id: str) -> JSONResponse:
+        found = explain(parts.store, decision_id)
+        if found is None:
+            return _refused(
+                404, "not_found", f"no decision {decision_id[:100]!r}; its span may be on its way"
+            )
+        return JSONResponse(found)
+
+
+def _add_feedback(app: FastAPI, parts: Parts) -> None:
+    @app.post("/v1/feedback")
+    async def feedback(body: Feedback, request: Request) -> JSONResponse:
+        authorization = request.headers.get("authorization", "").encode()
+        if authorization and parts.access.required and not parts.access.allows(authorization):
+            return JSONResponse(
+                error_body("unauthorized", "unknown_key", "this is not the collector's token"),
+                status_code=401,
+            )
+        authenticated = parts.access.required and bool(authorization)
+        try:
+            row = feedback_row(
+                body, normaliser=parts.normaliser, now_ns=parts.clock.now_ns(),
+                authenticated=authenticated,
+            )  # fmt: skip
+        except ValueError as error:
+            return _refused(422, "invalid_field", str(error))
+        return await _kept(parts, row)
+
+
+async def _kept(parts: Parts, row: EvaluationRow) -> JSONResponse:
+    """Commit one piece of feedback, once."""
+    known = await asyncio.to_thread(parts.store.read, queries.EVALUATION, {"id": row.evaluation_id})
+    if known:
+        if known[0] == {"score_raw": row.score_raw, "label": row.label}:
+            return JSONResponse({"status": "duplicate", "id": row.evaluation_id})
+        return _refused(
+            409, "already_graded",
+            f"{row.source} has said something else about this under {row.name!r} before",
+        )  # fmt: skip
+    try:
+        await parts.intake.keep([row])
+    except Busy as error:
+        return _refused(503, "overloaded", str(error))
+    except BadBody as error:
+        return _refused(400, "refused", str(error))
+    return JSONResponse({"status": "accepted", "id": row.evaluation_id}, status_code=202)
+
+
+def _add_data(app: FastAPI, parts: Parts) -> None:
+    @app.post("/api/sql")
+    def sql(body: SqlBody) -> dict[str, Any]:
+        found = parts.store.query(body.sql, rows_max=body.rows_max, seconds_max=QUERY_SECONDS_MAX)
+        rows = [[_jsonable(value) for value in row] for row in found.rows]
+        return {"columns": found.columns, "rows": rows, "truncated": found.truncated}
+
+    @app.get("/api/export/{table}")
+    def export(
+        table: str,
+        form: Literal["parquet", "ndjson"] = "ndjson",
+        cursor: Annotated[str | None, Query(max_length=200)] = None,
+        rows_max: Annotated[int, Query(ge=1, le=EXPORT_ROWS_MAX)] = 100_000,
+    ) -> Response:
+        with tempfile.TemporaryDirectory(dir=parts.exports) as folder:
+            path = Path(folder) / f"page.{form}"
+            following = parts.store.export(table, path, form=form, cursor=cursor, rows_max=rows_max)
+            if following is None:
+                return Response(status_code=204)
+            content = path.read_bytes()
+        kind = "application/vnd.apache.parquet" if form == "parquet" else "application/x-ndjson"
+        return Response(content, media_type=kind, headers={"x-tierwise-cursor": following})
+
+
+def _jsonable(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,10 +1,9 @@
 """The store in one DuckDB file; nothing else imports duckdb."""
 
 import re
-import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,7 +11,7 @@ from typing import Any, Final, Literal
 import duckdb
 import msgspec
 
-from collector import queries, views
+from collector import queries, rollup_queries, views
 from collector.dedupe import drop_known
 from collector.lineage import NODES_MAX, OPEN_MAX, Lineage, Node, Open
 from collector.migrations import migrate
@@ -29,6 +28,7 @@ from collector.store import (
 from telemetry.errors import ConfigError
 
 DAY_NS: Final = 86_400_000_000_000
+BY_MINUTE_NS: Final = 3 * DAY_NS  # older roll-ups are kept by the hour
 LATE_NS: Final = 7 * DAY_NS  # an evaluation waits so long for its span
 _TABLES: Final = (
     ("calls", CallRow),
@@ -60,15 +60,17 @@ class DuckDBStore:
         """
         self._path = path
         self._keep_days = keep_days
-        self.exports = path.with_name(path.name + ".exports")
-        self._connection = _open(path, self.exports, memory_mb=memory_mb, threads=threads)
+        self._connection = _open(path, memory_mb=memory_mb, threads=threads)
         self._lineage = Lineage()
         self._cursors = threading.Lock()
+        self._reader = self._connection.cursor()
+        self._arrival_ns = 0
         try:
             migrate(self._connection, now_ns=now_ns)
             for statement in views.VIEWS:
                 self._connection.execute(statement)
             self._connection.execute(queries.CORRECTIONS)
+            self._arrival_ns = self._count(queries.LAST_ARRIVAL)
             self._restore(now_ns)
         except (duckdb.Error, ConfigError) as error:
             self._connection.close()
@@ -76,7 +78,9 @@ class DuckDBStore:
                 raise
             raise StoreUnavailable(f"{path}: {_first_line(error)}") from error
 
-    def write(self, batches: Sequence[Batch]) -> Written:
+    def write(self, batches: Sequence[Batch], *, now_ns: int) -> Written:
+        # Strictly rising, whatever the clock does: exports go on from the last row's arrival.
+        self._arrival_ns = max(now_ns, self._arrival_ns + 1)
         try:
             return self._write(batches)
         except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
@@ -99,6 +103,8 @@ class DuckDBStore:
             rows = [row for batch in batches for row in getattr(batch, name)]
             if rows:
                 records += len(rows)
+                for row in rows:
+                    row.received_ns = self._arrival_ns
                 self._append(name, kind, rows)
         appended = time.perf_counter()
         self._correct(corrections)
@@ -153,7 +159,7 @@ class DuckDBStore:
         with suppress(duckdb.Error):  # there was none, or the database is invalid and says so
             self._connection.execute("ROLLBACK")
         try:
-            self._restore(time.time_ns())
+            self._restore(self._arrival_ns)
         except duckdb.Error:
             self._lineage = Lineage()
 
@@ -174,44 +180,63 @@ class DuckDBStore:
         self._lineage = lineage
 
     def roll_up(self, now_ns: int) -> int:
-        with self._transaction() as connection:
-            row = connection.execute(queries.UNJOINED, {"since": now_ns - LATE_NS}).fetchone()
-            if row is not None and row[0]:
-                for statement in queries.JOIN_EVALUATIONS:
-                    bound = {"since": now_ns - LATE_NS} if "$since" in statement else None
-                    connection.execute(statement, bound)
-            row = connection.execute(queries.DIRTY_MINUTES).fetchone()
-            minutes = row[0] if row is not None else 0
-            if minutes:
-                for statement in queries.ROLL_UP:
-                    connection.execute(statement)
-        return int(minutes)
+        since = now_ns - LATE_NS
+        if not self._count(rollup_queries.UNJOINED, {"since": since}) and not self._count(
+            rollup_queries.DIRTY
+        ):
+            return 0
+        with self._transaction() as run:
+            if self._count(rollup_queries.UNJOINED, {"since": since}):
+                run(rollup_queries.JOIN_EVALUATIONS, {"since": since})
+            oldest = (now_ns - self._keep_days[1] * DAY_NS) // queries.MINUTE_NS
+            edge = self._count(rollup_queries.EDGE)
+            run(rollup_queries.ROLL_UP, {"edge": edge, "oldest": oldest})
+            return self._count("SELECT count(*) FROM temp.todo")
 
     def prune(self, now_ns: int) -> int:
         spans_days, calls_days = self._keep_days
-        bound = {
-            "spans_before": now_ns - spans_days * DAY_NS,
-            "calls_before": now_ns - calls_days * DAY_NS,
-        }
-        removed = 0
-        with self._transaction() as connection:
-            for statement in queries.PRUNE:
-                used = {name: value for name, value in bound.items() if f"${name}" in statement}
-                row = connection.execute(statement, used).fetchone()
-                removed += int(row[0]) if row is not None else 0
+        with self._transaction() as run:
+            removed = run(
+                rollup_queries.PRUNE,
+                {
+                    "spans_before": now_ns - spans_days * DAY_NS,
+                    "calls_before": now_ns - calls_days * DAY_NS,
+                },
+            )
+            old = self._count(rollup_queries.EDGE)
+            edge = (now_ns - BY_MINUTE_NS) // queries.MINUTE_NS // 60 * 60
+            if edge > old:
+                run(rollup_queries.COMPACT, {"from": old, "edge": edge})
+                run((rollup_queries.MOVE_EDGE,), {"edge": edge})
         if removed:
             with _worded():
                 self._connection.execute("CHECKPOINT")
         return removed
 
+    def _count(self, sql: str, bound: Parameters | None = None) -> int:
+        with _worded():
+            row = self._connection.execute(sql, dict(bound) if bound else None).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _run(self, statements: Sequence[str], bound: Parameters) -> int:
+        """Run statements, each with those of the values that it names; return rows changed."""
+        changed = 0
+        for statement in statements:
+            used = {name: value for name, value in bound.items() if f"${name}" in statement}
+            result = self._connection.execute(statement, used)
+            if statement.lstrip().startswith("DELETE"):
+                row = result.fetchone()
+                changed += int(row[0]) if row is not None else 0
+        return changed
+
     @contextmanager
-    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _transaction(self) -> Iterator[Callable[[Sequence[str], Parameters], int]]:
         with _worded():
             self._connection.execute("BEGIN")
             try:
-                yield self._connection
+                yield self._run
                 self._connection.execute("COMMIT")
-            except duckdb.Error:
+            except (duckdb.Error, StoreUnavailable):
                 self._recover()
                 raise
 
@@ -251,16 +276,14 @@ class DuckDBStore:
         if table not in queries.EXPORTS:
             raise StoreRefused(f"no table {table!r}; known: {', '.join(queries.EXPORTS)}")
         since = parse_cursor(cursor)
-        target = self.exports / path.name
-        bound = {"received": since[0], "id": since[1], "limit": rows_max}
         with self._cursor() as connection:
-            edge = connection.execute(queries.EXPORT_EDGE[table], bound).fetchone()
+            bound: dict[str, Any] = {"received": since[0], "id": since[1]}
+            sql = queries.EXPORT_EDGE[table]
+            edge = connection.execute(sql, {**bound, "limit": rows_max}).fetchone()
             if edge is None or edge[0] is None:
                 return None
-            bound = {"received": since[0], "id": since[1], "to": edge[0], "to_id": edge[1]}
-            connection.execute(queries.EXPORTS[table][form], {**bound, "path": str(target)})
-        if target != path:
-            shutil.move(target, path)
+            bound |= {"to": edge[0], "to_id": edge[1], "path": str(path)}
+            connection.execute(queries.EXPORTS[table][form], bound)
         return f"{edge[0]}-{edge[1]}"
 
     @contextmanager
@@ -268,7 +291,7 @@ class DuckDBStore:
         """Yield a connection of its own for this thread; sharing one is not safe."""
         with _worded():
             with self._cursors:
-                cursor = self._connection.cursor()
+                cursor = self._reader.cursor()
             try:
                 yield cursor
             finally:
@@ -276,6 +299,7 @@ class DuckDBStore:
 
     def close(self) -> None:
         with _worded():
+            self._reader.close()
             self._connection.close()
 
 
@@ -288,7 +312,13 @@ def _worded() -> Iterator[None]:
         raise StoreUnavailable(_first_line(error), hint=_hint(error)) from error
 
 
-def _open(path: Path, exports: Path, *, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
+def exports_folder(path: Path) -> Path:
+    """Return the one folder that the store at ``path`` may write other files to."""
+    return path.with_name(path.name + ".exports").absolute()
+
+
+def _open(path: Path, *, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
+    exports = exports_folder(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         exports.mkdir(mode=0o700, exist_ok=True)

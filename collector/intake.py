@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,8 +12,9 @@ from collector.decode import BadBody, Reception, count_points, decode_traces
 from collector.events import decode_logs
 from collector.gunzip import gunzip
 from collector.meters import Meters
+from collector.normalising import Normaliser
 from collector.pricing import Pricing
-from collector.rows import Batch
+from collector.rows import Batch, EvaluationRow
 from collector.store import StoreError, StoreRefused
 from collector.writer import Writer
 from telemetry.clock import Clock
@@ -44,6 +46,14 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """How foreign calls are priced and evaluators' words become quality."""
+
+    pricing: Pricing
+    normaliser: Normaliser
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
     """One OTLP request as it came, whichever transport brought it."""
 
@@ -61,10 +71,16 @@ class Intake:
     """Bounds what is held in memory: rows by ``queue_rows``, bodies by ``body_bytes``."""
 
     def __init__(
-        self, writer: Writer, *, pricing: Pricing, meters: Meters, clock: Clock, limits: Limits
+        self,
+        writer: Writer,
+        *,
+        rules: Rules,
+        meters: Meters,
+        clock: Clock,
+        limits: Limits,
     ) -> None:
         self._writer = writer
-        self._pricing = pricing
+        self._rules = rules
         self._meters = meters
         self._clock = clock
         self._limits = limits
@@ -113,12 +129,16 @@ class Intake:
 
     async def _decode(self, export: Export) -> Batch:
         started = self._clock.monotonic()
+        self._rules.normaliser.refresh(started)
         reception = Reception(
-            received_ns=self._clock.now_ns(), pricing=self._pricing, content=self._limits.content
+            received_ns=self._clock.now_ns(),
+            pricing=self._rules.pricing,
+            content=self._limits.content,
         )
         batch = await asyncio.get_running_loop().run_in_executor(
             self._decoder, decoded, export, reception, self._limits.body_bytes
         )
+        self._rules.normaliser.fill(batch.evaluations)
         self._meters.stage_seconds.labels("decode").inc(self._clock.monotonic() - started)
         return batch
 
@@ -142,6 +162,16 @@ class Intake:
                 self._meters.dropped.labels("store").inc(records)
                 raise Busy(str(error)) from error
         return Accepted(rejected=batch.rejected_count, message=_why(batch))
+
+    async def keep(self, rows: Sequence[EvaluationRow]) -> None:
+        """Commit evaluations that came over the console's API.
+
+        Raises:
+            Busy: nothing was kept; the sender should try again.
+            BadBody: nothing was kept; sending it again changes nothing.
+        """
+        self.admit()
+        await self._commit(Signal.LOGS, Batch(evaluations=list(rows)))
 
     def _hold(self, records: int) -> None:
         self._rows += records

@@ -71,7 +71,7 @@ CREATE TABLE rollups (
   calls BIGINT NOT NULL, weighted DOUBLE NOT NULL, errors BIGINT NOT NULL,
   input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
   tokens_known BIGINT NOT NULL, cost_usd DOUBLE NOT NULL, cost_known BIGINT NOT NULL,
-  graded BIGINT NOT NULL, quality_sum DOUBLE NOT NULL, quality_squares DOUBLE NOT NULL,
+  graded BIGINT NOT NULL, quality_sum DOUBLE NOT NULL, graded_cost_usd DOUBLE NOT NULL,
   foreign_graded BIGINT NOT NULL, foreign_quality_sum DOUBLE NOT NULL
 );
 CREATE TABLE rollups_latency (
@@ -86,13 +86,16 @@ CREATE TABLE rollups_decisions (
   graded BIGINT NOT NULL, quality_sum DOUBLE NOT NULL
 );
 CREATE TABLE tasks (
-  role VARCHAR, task VARCHAR NOT NULL, start_ns BIGINT NOT NULL, weight DOUBLE NOT NULL,
+  role VARCHAR, task VARCHAR NOT NULL, start_ns BIGINT NOT NULL,
   calls BIGINT NOT NULL, cost_usd DOUBLE, passed BOOLEAN
 );
 CREATE TABLE rollups_tasks (
   minute BIGINT NOT NULL, role VARCHAR, tasks BIGINT NOT NULL, cost_usd DOUBLE NOT NULL,
-  costed BIGINT NOT NULL, graded BIGINT NOT NULL, passed BIGINT NOT NULL
+  costed BIGINT NOT NULL, graded BIGINT NOT NULL, passed BIGINT NOT NULL,
+  graded_cost_usd DOUBLE NOT NULL
 );
+CREATE TABLE state (name VARCHAR NOT NULL, value BIGINT NOT NULL);
+INSERT INTO state VALUES ('hourly_before_minute', 0);
 CREATE TABLE notes (name VARCHAR NOT NULL, at_ns BIGINT NOT NULL, amount BIGINT NOT NULL);
 """
 

@@ -9,18 +9,21 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import uvicorn
 import uvloop
 
 from collector.access import Access
 from collector.config import CollectorConfig
 from collector.console import Parts, console
-from collector.duckdb_store import DuckDBStore
-from collector.intake import Intake, Limits
+from collector.duckdb_store import DuckDBStore, exports_folder
+from collector.intake import Intake, Limits, Rules
 from collector.meters import Meters
+from collector.normalising import Normaliser
 from collector.otlp_grpc import grpc_server
 from collector.otlp_http import OtlpHttp
 from collector.pricing import BookPricing, Pricing
@@ -61,6 +64,7 @@ def run(
         pricing = BookPricing(PriceBook({}, at=datetime.now(tz=UTC)))
     meters = Meters()
     access = Access.from_env(config.token_env)
+    normaliser = Normaliser(policy_path)
     sockets = [listening(config.otlp_http), listening(config.console)]
     writer = Writer(lambda: _store(config, clock), meters=meters, clock=clock)
     try:
@@ -75,7 +79,7 @@ def run(
             meters=meters,
             clock=clock,
             access=access,
-            pricing=pricing,
+            rules=Rules(pricing=pricing, normaliser=normaliser),
         )
         collector = Collector(wiring)
         return uvloop.run(collector.serve(sockets))
@@ -128,7 +132,7 @@ class Wiring:
     meters: Meters
     clock: Clock
     access: Access
-    pricing: Pricing
+    rules: Rules
 
 
 class Collector:
@@ -141,7 +145,7 @@ class Collector:
         self._writer = wiring.writer
         intake = self._intake = Intake(
             wiring.writer,
-            pricing=wiring.pricing,
+            rules=wiring.rules,
             meters=meters,
             clock=wiring.clock,
             limits=Limits(
@@ -154,48 +158,72 @@ class Collector:
             intake=intake,
             meters=meters,
             clock=wiring.clock,
+            access=access,
+            normaliser=wiring.rules.normaliser,
+            exports=exports_folder(config.store),
             healthy=wiring.writer.trouble,
         )
         self._servers = [_server(receiver), _server(console(parts))]
-        self._rpc = lambda: grpc_server(
-            intake, access=access, meters=meters, body_bytes_max=body_bytes
+        self._make_rpc = partial(
+            grpc_server, intake, access=access, meters=meters, body_bytes_max=body_bytes
         )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._rpc: grpc.aio.Server | None = None
 
-    async def serve(self, sockets: list[socket.socket]) -> int:
-        """Serve on the given sockets and on the gRPC address until a signal comes."""
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        rpc = self._rpc()
+    async def start(self, sockets: list[socket.socket]) -> int:
+        """Serve HTTP on the two sockets and gRPC on its address; return the gRPC port.
+
+        Raises:
+            ConfigError: the gRPC address cannot be had.
+        """
+        self._rpc = self._make_rpc()
         try:
-            rpc.add_insecure_port(self._config.otlp_grpc)
+            port = self._rpc.add_insecure_port(self._config.otlp_grpc)
         except RuntimeError as error:
             raise ConfigError(
                 f"cannot listen on {self._config.otlp_grpc}: {str(error)[:200]}",
                 hint="is another collector running?",
             ) from error
-        await rpc.start()
-        tasks = [
+        await self._rpc.start()
+        self._tasks = [
             asyncio.create_task(server.serve(sockets=[each]))
             for server, each in zip(self._servers, sockets, strict=True)
         ]
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        log.info("draining")
+        return int(port)
+
+    async def stop(self) -> bool:
+        """Answer what is under way, commit it and close the store; say whether that worked."""
         await self._intake.drain(DRAIN_SECONDS)
         for server in self._servers:
             server.should_exit = True
-        await rpc.stop(grace=1.0)
-        await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
-        in_time = await asyncio.to_thread(self._writer.stop, STOP_SECONDS)
-        return 0 if in_time else 1
+        if self._rpc is not None:
+            await self._rpc.stop(grace=1.0)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=DRAIN_SECONDS)
+        return await asyncio.to_thread(self._writer.stop, STOP_SECONDS)
+
+    async def serve(self, sockets: list[socket.socket]) -> int:
+        """Serve until SIGTERM or SIGINT; return the process's exit code."""
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopped.set)
+        try:
+            await self.start(sockets)
+        except ConfigError:
+            await self.stop()
+            raise
+        log.info("collector is listening")
+        await stopped.wait()
+        log.info("collector is draining")
+        return 0 if await self.stop() else 1
 
 
 def _server(app: Any) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
+            http="httptools",
             lifespan="off",
             log_config=None,
             access_log=False,

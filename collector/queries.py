@@ -1,5 +1,7 @@
 """Every statement that the store runs; values are bound by name, never spliced into the text."""
 
+# ruff: noqa: S608 - only constants of this file are spliced in; values are bound
+
 from typing import Final
 
 MINUTE_NS: Final = 60_000_000_000
@@ -23,7 +25,7 @@ KNOWN: Final[dict[str, str]] = {
     table: f"""
 SELECT trace_id, span_id FROM {table}
 WHERE start_ns BETWEEN $low AND $high AND span_id IN (SELECT unnest($ids))
-"""  # noqa: S608 - the table is one of three names below
+"""
     for table in ("calls", "decisions", "spans")
 }
 KNOWN_LOGS: Final = """
@@ -32,6 +34,16 @@ WHERE time_ns BETWEEN $low AND $high AND log_id IN (SELECT unnest($ids))
 """
 KNOWN_EVALUATIONS: Final = """
 SELECT evaluation_id FROM evaluations WHERE evaluation_id IN (SELECT unnest($ids))
+"""
+
+LAST_ARRIVAL: Final = """
+SELECT coalesce(max(received_ns), 0) FROM (
+  SELECT max(received_ns) AS received_ns FROM calls
+  UNION ALL SELECT max(received_ns) FROM decisions
+  UNION ALL SELECT max(received_ns) FROM spans
+  UNION ALL SELECT max(received_ns) FROM logs
+  UNION ALL SELECT max(received_ns) FROM evaluations
+)
 """
 
 CORRECTIONS: Final = """
@@ -66,183 +78,6 @@ OPEN_CALLS: Final = """
 SELECT * FROM calls WHERE received_ns >= $since ORDER BY received_ns DESC LIMIT $limit
 """
 
-DIRTY_MINUTES: Final = "SELECT count(DISTINCT minute) AS n FROM dirty"
-ROLL_UP: Final[tuple[str, ...]] = (
-    "CREATE OR REPLACE TEMP TABLE todo AS SELECT DISTINCT minute FROM dirty",
-    "DELETE FROM dirty",
-    "DELETE FROM rollups WHERE minute IN (SELECT minute FROM temp.todo)",
-    "DELETE FROM rollups_latency WHERE minute IN (SELECT minute FROM temp.todo)",
-    "DELETE FROM rollups_decisions WHERE minute IN (SELECT minute FROM temp.todo)",
-    """
-CREATE OR REPLACE TEMP TABLE fresh AS
-SELECT start_ns // 60000000000 AS minute, * FROM calls
-WHERE counted
-  AND start_ns >= (SELECT min(minute) * 60000000000 FROM temp.todo)
-  AND start_ns < (SELECT (max(minute) + 1) * 60000000000 FROM temp.todo)
-  AND start_ns // 60000000000 IN (SELECT minute FROM temp.todo)
-""",
-    """
-INSERT INTO rollups BY NAME
-SELECT minute, role, tier, model, mode,
-  count(*) AS calls, sum(weight) AS weighted,
-  count(*) FILTER (status = 2 OR error_type IS NOT NULL) AS errors,
-  coalesce(sum(input_tokens * weight), 0)::BIGINT AS input_tokens,
-  coalesce(sum(output_tokens * weight), 0)::BIGINT AS output_tokens,
-  coalesce(sum(cache_read_tokens * weight), 0)::BIGINT AS cache_read_tokens,
-  count(input_tokens) AS tokens_known,
-  coalesce(sum(cost_usd * weight), 0) AS cost_usd, count(cost_usd) AS cost_known,
-  count(quality) AS graded, coalesce(sum(quality), 0) AS quality_sum,
-  coalesce(sum(quality * quality), 0) AS quality_squares,
-  count(quality) FILTER (decision_id IS NULL) AS foreign_graded,
-  coalesce(sum(quality) FILTER (decision_id IS NULL), 0) AS foreign_quality_sum
-FROM temp.fresh GROUP BY minute, role, tier, model, mode
-""",
-    """
-INSERT INTO rollups_latency BY NAME
-SELECT minute, role, tier, latency_bucket AS bucket, sum(weight) AS calls
-FROM temp.fresh GROUP BY minute, role, tier, latency_bucket
-""",
-    """
-INSERT INTO rollups_decisions BY NAME
-SELECT start_ns // 60000000000 AS minute, role, tier_start AS tier, mode,
-  count(*) AS decisions, count(escalated_from) AS escalated,
-  count(*) FILTER (status = 2 OR error_type IS NOT NULL) AS failed,
-  count(*) FILTER (explore) AS explored, count(*) FILTER (pinned) AS pinned,
-  coalesce(sum(attempts), 0)::BIGINT AS attempts,
-  coalesce(sum(cost_usd), 0) AS cost_usd, count(cost_usd) AS cost_known,
-  count(quality) AS graded, coalesce(sum(quality), 0) AS quality_sum
-FROM decisions
-WHERE start_ns >= (SELECT min(minute) * 60000000000 FROM temp.todo)
-  AND start_ns < (SELECT (max(minute) + 1) * 60000000000 FROM temp.todo)
-  AND start_ns // 60000000000 IN (SELECT minute FROM temp.todo)
-GROUP BY ALL
-""",
-    # Tasks: those that were touched are summed again from their first call on.
-    """
-CREATE OR REPLACE TEMP TABLE touched AS
-SELECT f.role, f.task, least(min(f.start_ns), min(t.start_ns)) AS start_ns
-FROM temp.fresh f LEFT JOIN tasks t ON t.task = f.task AND t.role IS NOT DISTINCT FROM f.role
-GROUP BY f.role, f.task
-""",
-    """
-CREATE OR REPLACE TEMP TABLE task_minutes AS
-SELECT DISTINCT t.start_ns // 60000000000 AS minute FROM tasks t
-JOIN temp.touched u ON t.task = u.task AND t.role IS NOT DISTINCT FROM u.role
-UNION SELECT DISTINCT start_ns // 60000000000 FROM temp.touched
-""",
-    """
-DELETE FROM tasks USING temp.touched u
-WHERE tasks.task = u.task AND tasks.role IS NOT DISTINCT FROM u.role
-""",
-    """
-INSERT INTO tasks BY NAME
-SELECT role, task, min(start_ns) AS start_ns, max(weight) AS weight, sum(calls)::BIGINT AS calls,
-  CASE WHEN sum(calls) = sum(costed) THEN sum(cost_usd) END AS cost_usd,
-  min(quality) >= 0.5 AS passed
-FROM (
-  SELECT c.role, c.task, coalesce(c.decision_id, c.span_id) AS step,
-    min(c.start_ns) AS start_ns, max(c.weight) AS weight,
-    count(*) AS calls, count(c.cost_usd) AS costed, sum(c.cost_usd) AS cost_usd,
-    arg_max(c.quality, coalesce(c.attempt, 1)) AS quality
-  FROM calls c JOIN temp.touched u ON c.task = u.task AND c.role IS NOT DISTINCT FROM u.role
-  WHERE c.counted AND c.start_ns >= (SELECT min(start_ns) FROM temp.touched)
-  GROUP BY ALL
-) GROUP BY role, task
-""",
-    "DELETE FROM rollups_tasks WHERE minute IN (SELECT minute FROM temp.task_minutes)",
-    """
-INSERT INTO rollups_tasks BY NAME
-SELECT start_ns // 60000000000 AS minute, role, count(*) AS tasks,
-  coalesce(sum(cost_usd), 0) AS cost_usd, count(cost_usd) AS costed,
-  count(passed) AS graded, count(*) FILTER (passed) AS passed
-FROM tasks
-WHERE start_ns >= (SELECT min(minute) * 60000000000 FROM temp.task_minutes)
-  AND start_ns < (SELECT (max(minute) + 1) * 60000000000 FROM temp.task_minutes)
-  AND start_ns // 60000000000 IN (SELECT minute FROM temp.task_minutes)
-GROUP BY ALL
-""",
-)
-
-UNJOINED: Final = """
-SELECT count(*) AS n FROM evaluations
-WHERE NOT joined AND score IS NOT NULL AND received_ns >= $since
-"""
-JOIN_EVALUATIONS: Final[tuple[str, ...]] = (
-    """
-CREATE OR REPLACE TEMP TABLE words AS
-SELECT * FROM evaluations WHERE NOT joined AND score IS NOT NULL AND received_ns >= $since
-""",
-    # Each word finds its call by span, by response or as the answer a decision delivered.
-    """
-CREATE OR REPLACE TEMP TABLE found AS
-SELECT e.evaluation_id, e.score, e.name, e.rank, e.time_ns,
-  c.trace_id, c.span_id, c.start_ns, c.decision_id
-FROM temp.words e JOIN calls c ON c.span_id = e.span_id AND c.trace_id = e.trace_id
-UNION
-SELECT e.evaluation_id, e.score, e.name, e.rank, e.time_ns,
-  c.trace_id, c.span_id, c.start_ns, c.decision_id
-FROM temp.words e JOIN calls c ON c.response_id = e.response_id
-WHERE e.span_id IS NULL
-UNION
-SELECT e.evaluation_id, e.score, e.name, e.rank, e.time_ns,
-  c.trace_id, c.span_id, c.start_ns, c.decision_id
-FROM temp.words e
-JOIN decisions d ON d.decision_id = e.decision_id
-  OR (d.span_id = e.span_id AND d.trace_id = e.trace_id)
-JOIN calls c ON c.decision_id = d.decision_id AND c.attempt = d.attempts
-""",
-    """
-CREATE OR REPLACE TEMP TABLE found_decisions AS
-SELECT e.evaluation_id, e.score, e.name, e.rank, e.time_ns, d.decision_id, d.start_ns
-FROM temp.words e JOIN decisions d ON d.decision_id = e.decision_id
-UNION
-SELECT e.evaluation_id, e.score, e.name, e.rank, e.time_ns, d.decision_id, d.start_ns
-FROM temp.words e JOIN decisions d ON d.span_id = e.span_id AND d.trace_id = e.trace_id
-UNION
-SELECT f.evaluation_id, f.score, f.name, f.rank, f.time_ns, d.decision_id, d.start_ns
-FROM temp.found f JOIN decisions d ON d.decision_id = f.decision_id
-JOIN calls c ON c.span_id = f.span_id AND c.trace_id = f.trace_id AND c.attempt = d.attempts
-""",
-    """
-UPDATE calls SET quality = b.score, quality_source = b.name, quality_rank = b.rank
-FROM (
-  SELECT trace_id, span_id, arg_max(score, (rank, time_ns)) AS score,
-    arg_max(name, (rank, time_ns)) AS name, max(rank) AS rank
-  FROM temp.found GROUP BY trace_id, span_id
-) b
-WHERE calls.span_id = b.span_id AND calls.trace_id = b.trace_id
-  AND b.rank >= coalesce(calls.quality_rank, 0)
-""",
-    """
-UPDATE decisions SET quality = b.score, quality_source = b.name, quality_rank = b.rank
-FROM (
-  SELECT decision_id, arg_max(score, (rank, time_ns)) AS score,
-    arg_max(name, (rank, time_ns)) AS name, max(rank) AS rank
-  FROM temp.found_decisions GROUP BY decision_id
-) b
-WHERE decisions.decision_id = b.decision_id AND b.rank >= coalesce(decisions.quality_rank, 0)
-""",
-    """
-UPDATE evaluations SET joined = true WHERE evaluation_id IN (
-  SELECT evaluation_id FROM temp.found UNION SELECT evaluation_id FROM temp.found_decisions
-)
-""",
-    """
-INSERT INTO dirty
-SELECT DISTINCT start_ns // 60000000000 FROM temp.found
-UNION SELECT DISTINCT start_ns // 60000000000 FROM temp.found_decisions
-""",
-)
-
-PRUNE: Final[tuple[str, ...]] = (
-    "DELETE FROM spans WHERE start_ns < $spans_before",
-    "DELETE FROM logs WHERE time_ns < $spans_before",
-    "DELETE FROM calls WHERE start_ns < $calls_before",
-    "DELETE FROM decisions WHERE start_ns < $calls_before",
-    "DELETE FROM evaluations WHERE time_ns < $calls_before",
-    "DELETE FROM tasks WHERE start_ns < $calls_before",
-)
-
 _ARRIVAL: Final = {
     "calls": ("received_ns", "trace_id || span_id"),
     "decisions": ("received_ns", "trace_id || span_id"),
@@ -262,7 +97,7 @@ SELECT max({at}) AS received, arg_max(id, ({at}, id)) AS id FROM (
   WHERE {at} > $received OR ({at} = $received AND {key} > $id)
   ORDER BY {at}, {key} LIMIT $limit
 )
-"""  # noqa: S608 - names from the tables above
+"""
     for table, (at, key) in _ARRIVAL.items()
 }
 EXPORTS: Final[dict[str, dict[str, str]]] = {
@@ -274,8 +109,64 @@ COPY (
     AND ({at} < $to OR ({at} = $to AND {key} <= $to_id))
   ORDER BY {at}, {key}
 ) TO $path {options}
-"""  # noqa: S608 - names from the tables above
+"""
         for form, options in _FORMS.items()
     }
     for table, (at, key) in _ARRIVAL.items()
 }
+
+# The scoreboard reads roll-ups only.
+BOARD_CALLS: Final = """
+SELECT role, tier, sum(calls)::BIGINT AS calls, sum(weighted) AS weighted,
+  sum(errors)::BIGINT AS errors, sum(input_tokens)::BIGINT AS input_tokens,
+  sum(output_tokens)::BIGINT AS output_tokens,
+  sum(cache_read_tokens)::BIGINT AS cache_read_tokens, sum(tokens_known)::BIGINT AS tokens_known,
+  sum(cost_usd) AS cost_usd, sum(cost_known)::BIGINT AS cost_known,
+  sum(graded)::BIGINT AS graded, sum(quality_sum) AS quality_sum,
+  sum(graded_cost_usd) AS graded_cost_usd, sum(foreign_graded)::BIGINT AS foreign_graded,
+  sum(foreign_quality_sum) AS foreign_quality_sum
+FROM rollups WHERE minute >= $from AND minute < $to GROUP BY role, tier
+"""
+BOARD_LATENCY: Final = """
+SELECT role, tier, bucket, sum(calls) AS calls FROM rollups_latency
+WHERE minute >= $from AND minute < $to GROUP BY role, tier, bucket
+"""
+BOARD_DECISIONS: Final = """
+SELECT role, sum(decisions)::BIGINT AS decisions, sum(escalated)::BIGINT AS escalated,
+  sum(failed)::BIGINT AS failed, sum(explored)::BIGINT AS explored, sum(pinned)::BIGINT AS pinned,
+  sum(attempts)::BIGINT AS attempts, sum(graded)::BIGINT AS graded,
+  sum(quality_sum) AS quality_sum
+FROM rollups_decisions WHERE minute >= $from AND minute < $to GROUP BY role
+"""
+BOARD_TASKS: Final = """
+SELECT role, sum(tasks)::BIGINT AS tasks, sum(cost_usd) AS cost_usd, sum(costed)::BIGINT AS costed,
+  sum(graded)::BIGINT AS graded, sum(passed)::BIGINT AS passed,
+  sum(graded_cost_usd) AS graded_cost_usd
+FROM rollups_tasks WHERE minute >= $from AND minute < $to GROUP BY role
+"""
+BIASED: Final = """
+SELECT coalesce(sum(amount), 0)::BIGINT AS spans FROM notes
+WHERE name = 'biased_sampling' AND at_ns >= $since
+"""
+
+DECISIONS: Final = """
+SELECT decision_id, start_ns, role, tier_start, tier, model, attempts, escalated_from, reason,
+  propensity, cost_usd, quality, quality_source, http_status, error_type, task, mode, trace_id
+FROM decisions
+WHERE start_ns < $before AND ($role IS NULL OR role = $role) AND ($task IS NULL OR task = $task)
+ORDER BY start_ns DESC LIMIT $limit
+"""
+DECISION: Final = "SELECT * FROM decisions WHERE decision_id = $id ORDER BY start_ns LIMIT 1"
+DECISION_CALLS: Final = """
+SELECT * FROM calls WHERE decision_id = $id ORDER BY attempt, start_ns LIMIT 100
+"""
+DECISION_WORDS: Final = """
+SELECT DISTINCT e.* FROM evaluations e
+WHERE e.decision_id = $id
+  OR (e.trace_id = $trace AND e.span_id IN (SELECT unnest($spans)))
+  OR e.response_id IN (SELECT unnest($responses))
+ORDER BY e.time_ns LIMIT 1000
+"""
+EVALUATION: Final = """
+SELECT score_raw, label FROM evaluations WHERE evaluation_id = $id LIMIT 1
+"""

@@ -44,8 +44,10 @@ class Store(Protocol):
     ``write``, ``roll_up``, ``prune`` and ``close`` belong to one thread; ``read`` to any.
     """
 
-    def write(self, batches: Sequence[Batch]) -> Written:
+    def write(self, batches: Sequence[Batch], *, now_ns: int) -> Written:
         """Commit all ``batches`` or none; spans that are stored already are counted as duplicates.
+
+        ``received_ns`` of every row becomes the commit's own time, which always rises.
 
         Raises:
             StoreUnavailable: nothing was stored; try again later.
@@ -78,6 +80,9 @@ class Store(Protocol):
         rows_max: int,
     ) -> str | None:  # fmt: skip
         """Write a page of a table's rows, in order of arrival, to ``path``; return its cursor.
+
+        None says that there is nothing after ``cursor``. ``path`` must lie in the store's folder
+        for exports; it is the only place that the database may write to.
 
         Raises:
             StoreRefused: unknown table or a cursor that is none of ours.

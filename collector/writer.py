@@ -169,7 +169,7 @@ class Writer:
 
     def _write(self, store: Store, batches: list[Batch]) -> None:
         started = self._clock.monotonic()
-        written = store.write(batches)
+        written = store.write(batches, now_ns=self._clock.now_ns())
         meters = self._meters
         meters.commit_seconds.observe(self._clock.monotonic() - started)
         meters.store_up.set(1)

@@ -1,0 +1,241 @@
+"""The statements that keep roll-ups: per minute, and per hour for what lies further back.
+
+A roll-up of a minute (or hour) is always computed again as a whole, so late, corrected and doubled
+data cannot bend it. ``$edge`` is the first minute that is still kept by the minute.
+"""
+
+# ruff: noqa: S608 - only constants of this file are spliced in; values are bound
+
+from typing import Final
+
+_NS: Final = 60_000_000_000
+
+
+def _slot(column: str) -> str:
+    """Return SQL for the minute, or the hour's first minute, that a time in ns belongs to."""
+    return (
+        f"CASE WHEN {column} // {_NS} < $edge THEN {column} // {60 * _NS} * 60 "
+        f"ELSE {column} // {_NS} END"
+    )
+
+
+def _within(column: str, table: str) -> str:
+    """Return SQL that narrows a scan to the time that ``table``'s minutes cover."""
+    return (
+        f"{column} >= (SELECT min(minute) * {_NS} FROM temp.{table}) AND "
+        f"{column} < (SELECT max(minute + 60) * {_NS} FROM temp.{table})"
+    )
+
+
+EDGE: Final = "SELECT value FROM state WHERE name = 'hourly_before_minute'"
+MOVE_EDGE: Final = "UPDATE state SET value = $edge WHERE name = 'hourly_before_minute'"
+DIRTY: Final = "SELECT count(*) FROM dirty"
+
+ROLL_UP: Final[tuple[str, ...]] = (
+    """
+CREATE OR REPLACE TEMP TABLE todo AS
+SELECT DISTINCT CASE WHEN minute < $edge THEN minute // 60 * 60 ELSE minute END AS minute
+FROM dirty WHERE minute >= $oldest
+""",
+    "DELETE FROM dirty",
+    "DELETE FROM rollups WHERE minute IN (SELECT minute FROM temp.todo)",
+    "DELETE FROM rollups_latency WHERE minute IN (SELECT minute FROM temp.todo)",
+    "DELETE FROM rollups_decisions WHERE minute IN (SELECT minute FROM temp.todo)",
+    f"""
+CREATE OR REPLACE TEMP TABLE fresh AS
+SELECT t.minute, c.role, c.tier, c.model, c.mode, c.task, c.weight, c.status, c.error_type,
+  c.input_tokens, c.output_tokens, c.cache_read_tokens, c.cost_usd, c.quality, c.decision_id,
+  c.latency_bucket, c.start_ns
+FROM calls c JOIN temp.todo t ON t.minute = {_slot("c.start_ns")}
+WHERE c.counted AND {_within("c.start_ns", "todo")}
+""",
+    """
+INSERT INTO rollups BY NAME
+SELECT minute, role, tier, model, mode,
+  count(*) AS calls, sum(weight) AS weighted,
+  count(*) FILTER (status = 2 OR error_type IS NOT NULL) AS errors,
+  coalesce(sum(input_tokens * weight), 0)::BIGINT AS input_tokens,
+  coalesce(sum(output_tokens * weight), 0)::BIGINT AS output_tokens,
+  coalesce(sum(cache_read_tokens * weight), 0)::BIGINT AS cache_read_tokens,
+  count(input_tokens) AS tokens_known,
+  coalesce(sum(cost_usd * weight), 0) AS cost_usd, count(cost_usd) AS cost_known,
+  count(quality) AS graded, coalesce(sum(quality), 0) AS quality_sum,
+  coalesce(sum(cost_usd * weight) FILTER (quality IS NOT NULL), 0) AS graded_cost_usd,
+  count(quality) FILTER (decision_id IS NULL) AS foreign_graded,
+  coalesce(sum(quality) FILTER (decision_id IS NULL), 0) AS foreign_quality_sum
+FROM temp.fresh GROUP BY minute, role, tier, model, mode
+""",
+    """
+INSERT INTO rollups_latency BY NAME
+SELECT minute, role, tier, latency_bucket AS bucket, sum(weight) AS calls
+FROM temp.fresh GROUP BY minute, role, tier, latency_bucket
+""",
+    f"""
+INSERT INTO rollups_decisions BY NAME
+SELECT t.minute, d.role, d.tier_start AS tier, d.mode,
+  count(*) AS decisions, count(d.escalated_from) AS escalated,
+  count(*) FILTER (d.status = 2 OR d.error_type IS NOT NULL) AS failed,
+  count(*) FILTER (d.explore) AS explored, count(*) FILTER (d.pinned) AS pinned,
+  coalesce(sum(d.attempts), 0)::BIGINT AS attempts,
+  coalesce(sum(d.cost_usd), 0) AS cost_usd, count(d.cost_usd) AS cost_known,
+  count(d.quality) AS graded, coalesce(sum(d.quality), 0) AS quality_sum
+FROM decisions d JOIN temp.todo t ON t.minute = {_slot("d.start_ns")}
+WHERE {_within("d.start_ns", "todo")}
+GROUP BY t.minute, d.role, d.tier_start, d.mode
+""",
+    # Tasks that were touched are summed again from their first call on.
+    """
+CREATE OR REPLACE TEMP TABLE touched AS
+SELECT f.role, f.task, least(min(f.start_ns), min(t.start_ns)) AS start_ns
+FROM temp.fresh f LEFT JOIN tasks t ON t.task = f.task AND t.role IS NOT DISTINCT FROM f.role
+GROUP BY f.role, f.task
+""",
+    f"""
+CREATE OR REPLACE TEMP TABLE task_minutes AS
+SELECT DISTINCT {_slot("t.start_ns")} AS minute FROM tasks t
+JOIN temp.touched u ON t.task = u.task AND t.role IS NOT DISTINCT FROM u.role
+UNION SELECT DISTINCT {_slot("u.start_ns")} FROM temp.touched u
+""",
+    """
+DELETE FROM tasks USING temp.touched u
+WHERE tasks.task = u.task AND tasks.role IS NOT DISTINCT FROM u.role
+""",
+    # A task passed when no step's last graded attempt fell under one half.
+    """
+INSERT INTO tasks BY NAME
+SELECT role, task, min(start_ns) AS start_ns, sum(calls)::BIGINT AS calls,
+  CASE WHEN sum(calls) = sum(costed) THEN sum(cost_usd) END AS cost_usd,
+  min(quality) >= 0.5 AS passed
+FROM (
+  SELECT c.role, c.task, coalesce(c.decision_id, c.span_id) AS step,
+    min(c.start_ns) AS start_ns,
+    count(*) AS calls, count(c.cost_usd) AS costed, sum(c.cost_usd) AS cost_usd,
+    arg_max(c.quality, coalesce(c.attempt, 1)) AS quality
+  FROM calls c JOIN temp.touched u ON c.task = u.task AND c.role IS NOT DISTINCT FROM u.role
+  WHERE c.counted AND c.start_ns >= (SELECT min(start_ns) FROM temp.touched)
+  GROUP BY ALL
+) GROUP BY role, task
+""",
+    "DELETE FROM rollups_tasks WHERE minute IN (SELECT minute FROM temp.task_minutes)",
+    f"""
+INSERT INTO rollups_tasks BY NAME
+SELECT m.minute, t.role, count(*) AS tasks,
+  coalesce(sum(t.cost_usd), 0) AS cost_usd, count(t.cost_usd) AS costed,
+  count(*) FILTER (t.passed IS NOT NULL AND t.cost_usd IS NOT NULL) AS graded,
+  count(*) FILTER (t.passed AND t.cost_usd IS NOT NULL) AS passed,
+  coalesce(sum(t.cost_usd) FILTER (t.passed IS NOT NULL), 0) AS graded_cost_usd
+FROM tasks t JOIN temp.task_minutes m ON m.minute = {_slot("t.start_ns")}
+WHERE {_within("t.start_ns", "task_minutes")}
+GROUP BY m.minute, t.role
+""",
+)
+
+_SUMS: Final[dict[str, tuple[str, str]]] = {
+    "rollups": (
+        "role, tier, model, mode",
+        "calls weighted errors input_tokens output_tokens cache_read_tokens tokens_known cost_usd "
+        "cost_known graded quality_sum graded_cost_usd foreign_graded foreign_quality_sum",
+    ),
+    "rollups_latency": ("role, tier, bucket", "calls"),
+    "rollups_decisions": (
+        "role, tier, mode",
+        "decisions escalated failed explored pinned attempts cost_usd cost_known graded "
+        "quality_sum",
+    ),
+    "rollups_tasks": ("role", "tasks cost_usd costed graded passed graded_cost_usd"),
+}
+
+
+def _compact(table: str) -> tuple[str, ...]:
+    keys, summed = _SUMS[table]
+    sums = ", ".join(f"sum({name}) AS {name}" for name in summed.split())
+    return (
+        f"CREATE OR REPLACE TEMP TABLE hours AS "
+        f"SELECT minute // 60 * 60 AS minute, {keys}, {sums} FROM {table} "
+        f"WHERE minute >= $from AND minute < $edge GROUP BY minute // 60, {keys}",
+        f"DELETE FROM {table} WHERE minute >= $from AND minute < $edge",
+        f"INSERT INTO {table} BY NAME SELECT * FROM temp.hours",
+    )
+
+
+COMPACT: Final = tuple(statement for table in _SUMS for statement in _compact(table))
+
+UNJOINED: Final = """
+SELECT count(*) FROM evaluations WHERE NOT joined AND score IS NOT NULL AND received_ns >= $since
+"""
+_WORD: Final = "e.evaluation_id, e.score, e.name, e.rank, e.time_ns"
+_CALL: Final = "c.trace_id, c.span_id, c.start_ns, c.decision_id"
+JOIN_EVALUATIONS: Final[tuple[str, ...]] = (
+    """
+CREATE OR REPLACE TEMP TABLE words AS
+SELECT * FROM evaluations WHERE NOT joined AND score IS NOT NULL AND received_ns >= $since
+""",
+    # Each word finds its call by span, by response, or as the answer that a decision delivered.
+    f"""
+CREATE OR REPLACE TEMP TABLE found AS
+SELECT {_WORD}, {_CALL}
+FROM temp.words e JOIN calls c ON c.span_id = e.span_id AND c.trace_id = e.trace_id
+UNION
+SELECT {_WORD}, {_CALL}
+FROM temp.words e JOIN calls c ON c.response_id = e.response_id
+WHERE e.span_id IS NULL AND c.counted
+UNION
+SELECT {_WORD}, {_CALL}
+FROM temp.words e JOIN decisions d ON d.decision_id = e.decision_id
+JOIN calls c ON c.decision_id = d.decision_id AND c.attempt = d.attempts
+UNION
+SELECT {_WORD}, {_CALL}
+FROM temp.words e JOIN decisions d ON d.span_id = e.span_id AND d.trace_id = e.trace_id
+JOIN calls c ON c.decision_id = d.decision_id AND c.attempt = d.attempts
+""",
+    f"""
+CREATE OR REPLACE TEMP TABLE found_decisions AS
+SELECT {_WORD}, d.decision_id, d.start_ns
+FROM temp.words e JOIN decisions d ON d.decision_id = e.decision_id
+UNION
+SELECT {_WORD}, d.decision_id, d.start_ns
+FROM temp.words e JOIN decisions d ON d.span_id = e.span_id AND d.trace_id = e.trace_id
+UNION
+SELECT e.evaluation_id, e.score, e.name, e.rank, e.time_ns, d.decision_id, d.start_ns
+FROM temp.found e JOIN calls c ON c.span_id = e.span_id AND c.trace_id = e.trace_id
+JOIN decisions d ON d.decision_id = c.decision_id AND d.attempts = c.attempt
+""",
+    """
+UPDATE calls SET quality = b.score, quality_source = b.name, quality_rank = b.rank
+FROM (
+  SELECT trace_id, span_id, arg_max(score, (rank, time_ns, name)) AS score,
+    arg_max(name, (rank, time_ns, name)) AS name, max(rank) AS rank
+  FROM temp.found GROUP BY trace_id, span_id
+) b
+WHERE calls.span_id = b.span_id AND calls.trace_id = b.trace_id
+  AND b.rank >= coalesce(calls.quality_rank, 0)
+""",
+    """
+UPDATE decisions SET quality = b.score, quality_source = b.name, quality_rank = b.rank
+FROM (
+  SELECT decision_id, arg_max(score, (rank, time_ns, name)) AS score,
+    arg_max(name, (rank, time_ns, name)) AS name, max(rank) AS rank
+  FROM temp.found_decisions GROUP BY decision_id
+) b
+WHERE decisions.decision_id = b.decision_id AND b.rank >= coalesce(decisions.quality_rank, 0)
+""",
+    """
+UPDATE evaluations SET joined = true WHERE evaluation_id IN (
+  SELECT evaluation_id FROM temp.found UNION SELECT evaluation_id FROM temp.found_decisions
+)
+""",
+    f"""
+INSERT INTO dirty
+SELECT DISTINCT start_ns // {_NS} FROM temp.found
+UNION SELECT DISTINCT start_ns // {_NS} FROM temp.found_decisions
+""",
+)
+
+PRUNE: Final[tuple[str, ...]] = (
+    "DELETE FROM spans WHERE start_ns < $spans_before",
+    "DELETE FROM logs WHERE time_ns < $spans_before",
+    "DELETE FROM calls WHERE start_ns < $calls_before",
+    "DELETE FROM decisions WHERE start_ns < $calls_before",
+    "DELETE FROM evaluations WHERE time_ns < $calls_before",
+    "DELETE FROM tasks WHERE start_ns < $calls_before",
+)
