@@ -189,6 +189,7 @@ class Exporter:
         self._offer_metrics()
         remaining = max(0.0, deadline - self._clock.monotonic())
         await asyncio.gather(*(sender.close(timeout_seconds=remaining) for sender in self._senders))
+        self._meters.publish()
 
     # Taking in ---------------------------------------------------------------------------------
 
@@ -279,6 +280,7 @@ class Exporter:
         self._meters.loop_lag(self._loop.time() - self._due)
         try:
             self._flush()
+            self._meters.publish()
             if self._clock.monotonic() >= self._metrics_due:
                 self._metrics_due = self._clock.monotonic() + self._metrics_seconds
                 self._offer_metrics()

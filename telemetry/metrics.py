@@ -15,15 +15,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from telemetry import names
-from telemetry.conventions import ConventionMetrics, Series
+from telemetry.conventions import ConventionMetrics
 from telemetry.metric_table import METRICS, Metric
 from telemetry.records import Attempt, Context, Decision, Dialect, Outcome, Result
+from telemetry.tallies import Mirror, Spread, Tally
 
 MULTIPROC_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 OTHER: Final = "other"
 ERRORS_MAX: Final = 32  # distinct error types told apart; the rest is `_OTHER`
 BUNDLES_MAX: Final = 4_096  # remembered sets of bound children
 _OTHER_ERROR = "_OTHER"
+_TOKEN_TYPES = ("input", "output", "cache_read", "cache_write", "reasoning")
+_BOUNDS: Final = {metric.name: metric.buckets for metric in METRICS if metric.kind == "histogram"}
 _MULTI_MODES = {
     "tierwise_in_flight": "livesum",
     "tierwise_telemetry_spool_bytes": "livesum",
@@ -33,22 +36,24 @@ _log = logging.getLogger("tierwise.telemetry")
 
 
 class _StepBundle(NamedTuple):
-    steps: Any
-    seconds: Any
+    steps: Tally
+    seconds: Spread
 
 
 class _AttemptBundle(NamedTuple):
-    attempts: Any
-    tokens: tuple[Any, ...]  # input, output, cache_read, cache_write, reasoning
-    cost: Any
-    usage: tuple[Any, Any]  # input, output
-    duration: Any
-    usage_series: tuple[Series, Series]
-    duration_series: Series
+    attempts: Tally
+    tokens: tuple[Tally, ...]  # input, output, cache_read, cache_write, reasoning
+    cost: Tally
+    usage: tuple[Spread, Spread]  # input, output
+    duration: Spread
 
 
 class Meters:
-    """All metrics of one process. No method raises: a fault is counted and logged once."""
+    """All metrics of one process, which has one thread that uses them.
+
+    What is counted gathers in plain numbers until ``publish`` or ``render``. Counting never
+    raises: a fault is counted, and logged once.
+    """
 
     def __init__(
         self, *, roles: Iterable[str] = (), tiers: Iterable[str] = (), models: Iterable[str] = ()
@@ -56,13 +61,14 @@ class Meters:
         self.registry = CollectorRegistry()
         self._metrics = {metric.name: self._made(metric) for metric in METRICS}
         self.conventions = ConventionMetrics()
-        self._children: dict[tuple[str, ...], Any] = {}
+        self._tallies: dict[tuple[str, ...], Tally] = {}
+        self._mirrors: dict[tuple[str, ...], Mirror] = {}
         self._steps: dict[tuple[object, ...], _StepBundle] = {}
         self._attempts: dict[tuple[object, ...], _AttemptBundle] = {}
         self._errors: set[str] = set()
-        self._overhead = self._metrics["tierwise_overhead_seconds"]
-        self._unknown_cost = self._metrics["tierwise_unknown_cost_total"]
-        self._in_flight = self._metrics["tierwise_in_flight"]
+        self._overhead = self._spread("tierwise_overhead_seconds")
+        self._unknown_cost = self._tally("tierwise_unknown_cost_total")
+        self._in_flight = 0
         self._fault_logged = False
         self.know(roles=roles, tiers=tiers, models=models)
 
@@ -93,22 +99,33 @@ class Meters:
         self._attempts.clear()
 
     def render(self) -> bytes:
-        """Return the text of /metrics: of all workers in multiprocess mode."""
+        """Return the text of /metrics: in multiprocess mode of all workers, as last published."""
+        self.publish()
         if os.environ.get(MULTIPROC_DIR):
             whole = CollectorRegistry()
             MultiProcessCollector(whole)  # type: ignore[no-untyped-call]
             return generate_latest(whole)
         return generate_latest(self.registry)
 
+    def publish(self) -> None:
+        """Carry over what has gathered; call it some times a second."""
+        gathered: tuple[Tally | Mirror, ...] = (*self._tallies.values(), *self._mirrors.values())
+        for one in gathered:
+            try:
+                one.publish()
+            except Exception:  # noqa: BLE001 - one odd number must not cost the others
+                self.fault("a number could not be published")
+        self._metrics["tierwise_in_flight"].set(self._in_flight)
+
     # Steps -------------------------------------------------------------------------------------
 
     def step_begins(self) -> None:
         """Count a step in flight."""
-        self._in_flight.inc()
+        self._in_flight += 1
 
     def step_ends(self) -> None:
         """Count it out again."""
-        self._in_flight.dec()
+        self._in_flight -= 1
 
     def rejected(self, code: str) -> None:
         """Count a request that was refused before its decision."""
@@ -128,10 +145,10 @@ class Meters:
         bundle = self._steps.get(key)
         if bundle is None:
             bundle = self._step_bundle(key)
-        bundle.steps.inc()
-        bundle.seconds.observe((outcome.ended_ns - decision.at_ns) / 1e9)
+        bundle.steps.pending += 1
+        bundle.seconds.record((outcome.ended_ns - decision.at_ns) / 1e9)
         if outcome.overhead_seconds is not None:
-            self._overhead.observe(outcome.overhead_seconds)
+            self._overhead.record(outcome.overhead_seconds)
         for attempt in attempts:
             self._observe_attempt(context, attempt)
 
@@ -143,36 +160,33 @@ class Meters:
         bundle = self._attempts.get(key)
         if bundle is None:
             bundle = self._attempt_bundle(key)
-        bundle.attempts.inc()
+        bundle.attempts.pending += 1
         tokens = attempt.tokens
         counts = (
             tokens.input, tokens.output, tokens.cache_read, tokens.cache_write, tokens.reasoning
         )  # fmt: skip
-        for child, count in zip(bundle.tokens, counts, strict=True):
-            if count:
-                child.inc(count)
-        for child, series, count in zip(bundle.usage, bundle.usage_series, counts, strict=False):
+        for tally, count in zip(bundle.tokens, counts, strict=True):
+            if count and count > 0:
+                tally.pending += count
+        for spread, count in zip(bundle.usage, counts, strict=False):
             if count is not None:
-                child.observe(count)
-                series.record(count)
+                spread.record(count)
         cost = attempt.cost_usd
-        if cost is None or not math.isfinite(cost):
-            self._unknown_cost.inc()
+        if cost is None or not 0 <= cost < math.inf:
+            self._unknown_cost.pending += 1
         else:
-            bundle.cost.inc(cost)
-        seconds = (attempt.ended_ns - attempt.started_ns) / 1e9
-        bundle.duration.observe(seconds)
-        bundle.duration_series.record(seconds)
+            bundle.cost.pending += cost
+        bundle.duration.record((attempt.ended_ns - attempt.started_ns) / 1e9)
 
     def _step_bundle(self, key: tuple[Any, ...]) -> _StepBundle:
         role, tier, reason, status_class = key
         role = _bounded(role, self._roles)
         bundle = _StepBundle(
-            self._child(
+            self._tally(
                 "tierwise_steps_total", role, _bounded(tier, self._tiers), reason,
                 f"{status_class}xx" if 1 <= status_class <= 5 else OTHER,
             ),
-            self._child("tierwise_step_seconds", role),
+            self._spread("tierwise_step_seconds", role),
         )  # fmt: skip
         _remember(self._steps, key, bundle)
         return bundle
@@ -188,26 +202,29 @@ class Meters:
         attributes: dict[str, object] = {
             names.OPERATION: operation, names.PROVIDER: provider, names.REQUEST_MODEL: request_model
         }  # fmt: skip
-        failed = {**attributes, names.ERROR_TYPE: error} if error else attributes
-        usage = self.conventions.token_usage
-        types = ("input", "output", "cache_read", "cache_write", "reasoning")
         bundle = _AttemptBundle(
-            self._child("tierwise_attempts_total", tier, model, cause, result),
-            tuple(self._child("tierwise_tokens_total", role, tier, kind) for kind in types),
-            self._child("tierwise_cost_usd_total", role, tier, model),
-            (
-                self._child("gen_ai_client_token_usage", *called, "input"),
-                self._child("gen_ai_client_token_usage", *called, "output"),
-            ),
-            self._child("gen_ai_client_operation_duration_seconds", *called, error),
-            (
-                usage.series({**attributes, names.TOKEN_TYPE: "input"}),
-                usage.series({**attributes, names.TOKEN_TYPE: "output"}),
-            ),
-            self.conventions.operation_duration.series(failed),
+            self._tally("tierwise_attempts_total", tier, model, cause, result),
+            tuple(self._tally("tierwise_tokens_total", role, tier, kind) for kind in _TOKEN_TYPES),
+            self._tally("tierwise_cost_usd_total", role, tier, model),
+            (self._usage(attributes, called, "input"), self._usage(attributes, called, "output")),
+            self._duration(attributes, called, error),
         )
         _remember(self._attempts, key, bundle)
         return bundle
+
+    def _usage(
+        self, attributes: Mapping[str, object], called: tuple[str, ...], kind: str
+    ) -> Spread:
+        spread = self.conventions.token_usage.spread({**attributes, names.TOKEN_TYPE: kind})
+        return self._mirrored(spread, "gen_ai_client_token_usage", *called, kind)
+
+    def _duration(
+        self, attributes: Mapping[str, object], called: tuple[str, ...], error: str
+    ) -> Spread:
+        if error:
+            attributes = {**attributes, names.ERROR_TYPE: error}
+        spread = self.conventions.operation_duration.spread(attributes)
+        return self._mirrored(spread, "gen_ai_client_operation_duration_seconds", *called, error)
 
     def _error_label(self, error: object) -> str:
         if not isinstance(error, str) or not error:
@@ -222,15 +239,15 @@ class Meters:
 
     def policy_reloaded(self, *, ok: bool) -> None:
         """Count a reload of the policy or the configuration."""
-        self._child("tierwise_policy_reloads_total", "ok" if ok else "failed").inc()
+        self.count("tierwise_policy_reloads_total", labels=("ok" if ok else "failed",))
 
     def loop_lag(self, seconds: float) -> None:
         """Show how late a timer ran."""
         self._metrics["tierwise_loop_lag_seconds"].set(max(0.0, seconds))
 
     def count(self, metric: str, amount: int = 1, *, labels: tuple[str, ...] = ()) -> None:
-        """Add to one of the exporter's counters."""
-        self._child(metric, *labels).inc(amount)
+        """Add to a counter."""
+        self._tally(metric, *labels).pending += amount
 
     def spool_bytes(self, amount: int) -> None:
         """Show what waits on disk."""
@@ -238,23 +255,37 @@ class Meters:
 
     def fault(self, what: str) -> None:
         """Count a fault of telemetry itself; call it in an ``except`` block."""
-        self._metrics["tierwise_telemetry_faults_total"].inc()
+        self.count("tierwise_telemetry_faults_total")
         if not self._fault_logged:
             self._fault_logged = True
             _log.exception("telemetry: %s; further faults are only counted", what)
 
     def value(self, metric: str, labels: Mapping[str, str] | None = None) -> float:
         """Return this process' value of a counter or gauge; 0 when it was never touched."""
+        self.publish()
         return self.registry.get_sample_value(metric, dict(labels or {})) or 0.0
 
-    def _child(self, name: str, *labels: str) -> Any:
-        if not labels:
-            return self._metrics[name]
+    def _tally(self, name: str, *labels: str) -> Tally:
         key = (name, *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = self._metrics[name].labels(*labels)
-        return child
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = Tally(self._child(name, labels))
+        return tally
+
+    def _spread(self, name: str, *labels: str) -> Spread:
+        key = (name, *labels)
+        mirror = self._mirrors.get(key)
+        return mirror.spread if mirror else self._mirrored(Spread(_BOUNDS[name]), *key)
+
+    def _mirrored(self, spread: Spread, name: str, *labels: str) -> Spread:
+        key = (name, *labels)
+        if key not in self._mirrors:
+            self._mirrors[key] = Mirror(spread, self._child(name, labels))
+        return spread
+
+    def _child(self, name: str, labels: tuple[str, ...]) -> Any:
+        metric = self._metrics[name]
+        return metric.labels(*labels) if labels else metric
 
 
 def forget_process(pid: int) -> None:

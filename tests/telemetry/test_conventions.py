@@ -1,9 +1,6 @@
-import math
 from typing import Any
 
-import pytest
-
-from telemetry import conventions, names
+from telemetry import names
 from telemetry.conventions import ConventionMetrics
 from telemetry.otlp import Envelope
 from tests.telemetry import decoding
@@ -20,9 +17,9 @@ def read(metrics: ConventionMetrics) -> dict[str, Any]:
 
 def test_a_histogram_is_sent_whole_and_cumulative() -> None:
     metrics = ConventionMetrics()
-    series = metrics.token_usage.series({**CALL, names.TOKEN_TYPE: "input"})
+    spread = metrics.token_usage.spread({**CALL, names.TOKEN_TYPE: "input"})
     for tokens in (0, 1, 2, 1_200, 10**9):
-        series.record(tokens)
+        spread.record(tokens)
     (metric,) = read(metrics).values()
     assert metric.name == "gen_ai.client.token.usage"
     assert metric.unit == "{token}"
@@ -39,34 +36,11 @@ def test_a_histogram_is_sent_whole_and_cumulative() -> None:
 
 def test_a_metric_without_data_is_not_sent() -> None:
     metrics = ConventionMetrics()
-    metrics.token_usage.series(CALL)
+    metrics.token_usage.spread(CALL)
     assert metrics.encode(start_ns=START_NS, now_ns=NOW_NS) == []
 
 
-def test_the_same_attributes_are_one_series() -> None:
+def test_the_same_attributes_are_counted_together() -> None:
     duration = ConventionMetrics().operation_duration
-    assert duration.series(CALL) is duration.series(dict(CALL))
-    assert duration.series(CALL) is not duration.series({**CALL, "error.type": "timeout"})
-
-
-def test_not_a_number_is_left_out() -> None:
-    series = ConventionMetrics().operation_duration.series(CALL)
-    series.record(math.nan)
-    series.record(0.5)
-    assert (series.count, series.total) == (1, 0.5)
-
-
-def test_beyond_the_limit_one_series_takes_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conventions, "SERIES_MAX", 3)
-    metrics = ConventionMetrics()
-    for number in range(10):
-        metrics.token_usage.series({"n": number}).record(1)
-    metric = read(metrics)["gen_ai.client.token.usage"]
-    points = metric.histogram.data_points
-    counted = {tuple(decoding.attributes(p.attributes).items()): p.count for p in points}
-    assert counted == {
-        (("n", 0),): 1,
-        (("n", 1),): 1,
-        (("n", 2),): 1,
-        (("otel.metric.overflow", True),): 7,
-    }
+    assert duration.spread(CALL) is duration.spread(dict(CALL))
+    assert duration.spread(CALL) is not duration.spread({**CALL, "error.type": "timeout"})

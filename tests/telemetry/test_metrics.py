@@ -124,7 +124,7 @@ def test_an_attempts_result_is_one_of_five(changes: dict[str, Any], result: str)
     assert value(made, "tierwise_attempts_total", labels) == 1
 
 
-@pytest.mark.parametrize("cost", [None, math.nan, math.inf])
+@pytest.mark.parametrize("cost", [None, math.nan, math.inf, -0.01])
 def test_an_unknown_cost_is_counted_and_adds_nothing(cost: float | None) -> None:
     made = meters()
     attempt = replace(steps.ATTEMPT, cost_usd=cost, tokens=Tokens())
@@ -180,6 +180,7 @@ made = Meters(roles=["worker"], tiers=["mid"], models=["openai/gpt-5.5"])
 for _ in range(int(sys.argv[1])):
     made.observe(steps.decision(), steps.outcome())
 made.step_begins()
+made.publish()
 sys.stdout.write(made.render().decode() if sys.argv[2] == "render" else "counted")
 sys.stdout.flush()
 if sys.argv[2] == "wait":
