@@ -134,20 +134,26 @@ class CodeFunction:
             CodeCrashed: it raised, overstayed, is disabled, or answered nonsense.
         """
         try:
-            returned = await self._workers.run(lambda: self._function(step), seconds=self._seconds)
+            # Its answer is read in the thread as well: a huge one must not hold up the loop.
+            return await self._workers.run(
+                lambda: self._read(self._function(step), step), seconds=self._seconds
+            )
         except TookTooLong:
             raise self._crashed("timeout", f"took longer than {self._seconds:g} s") from None
         except NoThread as error:
-            raise self._crashed("disabled", str(error)) from None
+            raise self._crashed("no_thread", str(error)) from None
         except Raised as error:
+            if isinstance(error.__cause__, CodeCrashed):
+                raise error.__cause__ from None
             raise self._crashed("raised", f"raised {error}") from error.__cause__
-        return None if returned is None else self._read(returned, step)
 
     def close(self) -> None:
         """Let its idle threads end; safe to call twice."""
         self._workers.close()
 
-    def _read(self, returned: Any, step: Step) -> CodeAnswer:
+    def _read(self, returned: Any, step: Step) -> CodeAnswer | None:
+        if returned is None:
+            return None
         if isinstance(returned, ToolUse):
             return CodeAnswer(tool_calls=(self._call(returned, step),))
         text = returned if isinstance(returned, str) else self._json(returned)
@@ -155,7 +161,7 @@ class CodeFunction:
 
     def _call(self, use: ToolUse, step: Step) -> ToolCall:
         if use.name not in (tool.name for tool in step.tools):
-            raise self._crashed("nonsense", f"calls {use.name!r}, which the request lacks")
+            raise self._crashed("nonsense", f"calls {use.name!r:.64}, which the request lacks")
         if not isinstance(use.arguments, Mapping):
             raise self._crashed("nonsense", "gives a tool arguments that are no mapping")
         return ToolCall(use.name, self._measured(self._json(use.arguments)))
@@ -163,7 +169,10 @@ class CodeFunction:
     def _json(self, value: Any) -> str:
         if not is_json(value):
             raise self._crashed("nonsense", f"returned {type(value).__name__} that is not JSON")
-        return msgspec.json.encode(value).decode()
+        try:
+            return msgspec.json.encode(value).decode()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._crashed("nonsense", "returned what cannot be written as JSON") from error
 
     def _measured(self, text: str) -> str:
         try:

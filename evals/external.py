@@ -73,6 +73,8 @@ class ExternalSection(CheckSection):
 class External(Budgeted):
     """What both kinds share: the payload, the deadline, the verdict."""
 
+    Parameters: ClassVar[type[ExternalSection]] = ExternalSection
+
     def __init__(self, parameters: Any, clock: Clock) -> None:
         super().__init__(parameters.name or self.name, parameters.version, clock)
         self.parameters = parameters
@@ -119,7 +121,7 @@ class Command(External):
     """
 
     name = "command"
-    Parameters: ClassVar[type[ExternalSection]] = CommandSection
+    Parameters = CommandSection
 
     async def exchange(self, content: bytes) -> bytes:
         try:
@@ -186,7 +188,7 @@ class Http(External):
     """
 
     name = "http"
-    Parameters: ClassVar[type[ExternalSection]] = HttpSection
+    Parameters = HttpSection
 
     def __init__(self, parameters: Any, clock: Clock) -> None:
         super().__init__(parameters, clock)

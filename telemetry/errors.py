@@ -86,7 +86,7 @@ class CheckCrashed(TierwiseError):
 
 
 class CodeCrashed(TierwiseError):
-    """A function of the code tier raised, blocked or answered nonsense; ``kind`` says which."""
+    """A function of the code tier failed: ``kind`` is raised, timeout, nonsense or no_thread."""
 
     def __init__(self, message: str, *, kind: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)

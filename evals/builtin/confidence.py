@@ -1,6 +1,5 @@
 """A check of how sure the model was of its own words."""
 
-import math
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -39,7 +38,7 @@ class MinLogprob(BuiltIn):
         values = [token.logprob for token in answer.logprobs or ()]
         if not values or not all(value <= 0 for value in values):
             return self.abstained("the answer has no logprobs")
-        mean, least = math.fsum(values) / len(values), min(values)
+        mean, least = sum(values) / len(values), min(values)
         if self.parameters.mean is not None and mean < self.parameters.mean:
             return self._unscored(Result.FAIL, f"mean logprob {mean:.3f}")
         if self.parameters.token is not None and least < self.parameters.token:

@@ -1,6 +1,5 @@
 """What checks of an answer's text share: which text there is to judge, and its JSON value."""
 
-import re
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -11,7 +10,6 @@ from evals.checks import BuiltIn, CheckSection
 from telemetry.records import Verdict
 
 TEXT_MAX: Final = 1_048_576  # characters; a longer answer is not judged by its text
-_FENCE: Final = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 class TextCheck(BuiltIn):
@@ -64,8 +62,22 @@ class JsonCheck(TextCheck):
 
 
 def fenced(text: str) -> list[str]:
-    """Return what stands inside each code fence of ``text``, in order."""
-    return [match[1] for match in _FENCE.finditer(text)]
+    """Return what stands inside each closed code fence of ``text``, in order; in linear time."""
+    blocks: list[str] = []
+    inside: list[str] = []
+    fence = ""
+    for line in text.split("\n"):
+        mark = line.strip()
+        if not fence:
+            name = mark.lstrip("`")
+            if len(mark) - len(name) >= 3 and "`" not in name:
+                fence, inside = mark[: len(mark) - len(name)], []
+        elif mark.startswith(fence) and not mark.strip("`"):
+            blocks.append("".join(f"{held}\n" for held in inside))
+            fence = ""
+        else:
+            inside.append(line)
+    return blocks
 
 
 def at_path(value: Any, path: str) -> Any:

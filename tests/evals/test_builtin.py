@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from evals.answers import Answer, Finish, TokenLogprob, ToolCall
+from evals.builtin.content import fenced
 from evals.builtin.refusal import language_of_refusal
 from evals.builtin.schemas import Unusable, Validators, compiled
 from evals.catalogue import build_checks
@@ -137,6 +138,18 @@ def test_json_in_a_fence_is_accepted_only_when_the_policy_says_so() -> None:
     assert result(fence + fence, "json", fence=True) == "fail"
 
 
+def test_fences_are_found_by_their_lines() -> None:
+    assert fenced("a\n```json\n1\n2\n```\nb\n  ```\n\n  ```") == ["1\n2\n", "\n"]
+    assert fenced("````md\n```\nx\n```\n````") == ["```\nx\n```\n"]
+    assert fenced("```\nnever closed") == []
+    assert fenced("```one line```\n``\nx\n``") == []
+    assert fenced("```py\r\nx\r\n```\r\n") == ["x\r\n"]
+
+
+def test_a_text_full_of_opened_fences_takes_no_longer_than_another() -> None:
+    assert fenced("```a\n" * 200_000) == []
+
+
 SCHEMA = {
     "type": "object",
     "properties": {"total": {"type": "integer"}, "note": {"type": "string"}},
@@ -187,6 +200,13 @@ def test_references_that_unfold_without_end_are_refused_before_they_run() -> Non
     schema = {"$defs": {**bomb, "d40": {"type": "string"}}, "$ref": "#/$defs/d0"}
     verdict = judged(says('"x"', step=with_schema(schema)), "json_schema")
     assert verdict.reason == "the schema's references unfold into too many visits"
+
+
+def test_numbers_beyond_every_machine_word_are_judged() -> None:
+    step = with_schema({"type": "integer", "maximum": 10})
+    assert result(says("1" * 300, step=step), "json_schema") == "fail"
+    assert result("1" * 300, "number_range", max=10) == "fail"
+    assert result('{"a": ' + "1" * 300 + "}", "number_range", field="a", max=10) == "fail"
 
 
 def test_a_recursive_schema_is_fine() -> None:
