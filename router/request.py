@@ -139,17 +139,16 @@ async def _raw(receive: Receive, named: dict[bytes, bytes], limits: Limits) -> b
         raise _too_large(limits)
     try:
         async with asyncio.timeout(limits.body_seconds):
-            message = await receive()
-            if not message.get("more_body"):
-                return _bytes(message)
-            pieces, size = [_bytes(message)], 0
-            while message.get("more_body"):
+            pieces: list[bytes] = []
+            size, more = 0, True
+            while more:
                 message = await receive()
                 pieces.append(_bytes(message))
                 size += len(pieces[-1])
                 if size > limits.body_bytes:
                     raise _too_large(limits)
-            return b"".join(pieces)
+                more = message.get("more_body", False)
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     except TimeoutError as error:
         raise InvalidRequest(
             "request_timeout", f"the body did not arrive within {limits.body_seconds:g} s"

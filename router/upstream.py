@@ -1,8 +1,9 @@
 """How bytes reach a provider: one call out, one answer in pieces."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import aiohttp
 from yarl import URL
@@ -12,6 +13,10 @@ from telemetry.errors import UpstreamError, UpstreamTimeout
 
 Headers = Sequence[tuple[str, str]]
 RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+# aiohttp writes longer bytes in one go as well, but warns that this holds up the event loop.
+WRITTEN_WHOLE_BYTES_MAX: Final = 1_048_576
 
 
 class Answer(Protocol):
@@ -89,11 +94,15 @@ class AiohttpUpstream:
 
     async def _post(self, url: URL, headers: Headers, body: bytes) -> aiohttp.ClientResponse:
         try:
-            return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
+            return await self._session.post(
+                url, data=_payload(body), headers=headers, allow_redirects=False
+            )
         except aiohttp.ServerDisconnectedError:
             # The provider closed an idle connection as we wrote to it: nothing was answered,
             # and this race is the one case in which the same bytes may go out again unasked.
-            return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
+            return await self._session.post(
+                url, data=_payload(body), headers=headers, allow_redirects=False
+            )
 
     async def close(self) -> None:
         await self._session.close()
@@ -140,6 +149,11 @@ class _AiohttpAnswer:
             self._response.release()
         else:
             self._response.close()
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO:
+    """Return ``body`` as aiohttp wants it: large ones to be written piece by piece."""
+    return body if len(body) <= WRITTEN_WHOLE_BYTES_MAX else io.BytesIO(body)
 
 
 def _silent(url: URL, error: BaseException) -> UpstreamTimeout:
