@@ -285,17 +285,28 @@ class House:
 
 
 @contextlib.contextmanager
-def house(policy: bytes = POLICY) -> Iterator[House]:
-    """Run a gateway and its stand-in in a thread for as long as the block lasts."""
+def house(
+    policy: bytes = POLICY,
+    *,
+    provider: str = "",
+    extra: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[House]:
+    """Run a gateway and its stand-in in a thread for as long as the block lasts.
+
+    ``provider`` and ``extra`` are those of ``config_for``.
+    """
     ready: list[House] = []
     failed: list[BaseException] = []
     started, stop = threading.Event(), threading.Event()
 
     async def main() -> None:
-        async with serving() as standin, running(config_for(standin.port), policy) as gateway:
-            ready.append(House(gateway=gateway, standin=standin))
-            started.set()
-            await asyncio.to_thread(stop.wait)
+        async with serving() as standin:
+            config = config_for(standin.port, provider=provider, extra=extra)
+            async with running(config, policy, environment=environment) as gateway:
+                ready.append(House(gateway=gateway, standin=standin))
+                started.set()
+                await asyncio.to_thread(stop.wait)
 
     def run() -> None:
         try:

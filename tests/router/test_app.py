@@ -1,0 +1,397 @@
+"""Bad input over real sockets: a clear error in the caller's words, and nothing lost or leaked."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from telemetry.errors import CODES
+from tests import wire
+from tests.harness import House, config_for, house, running
+
+CANARY = "sk-canary-5f3a9c1e7b2d"
+KEY = "tw-client-0123456789abcdef"
+OTHER_KEY = "tw-other-0123456789abcdef"
+ENVIRONMENT = {"PROVIDER_KEY": CANARY, "KEY_SUPPORT": KEY, "KEY_BATCH": OTHER_KEY}
+KEYS = """
+[[keys]]
+name = "support"
+key_env = "KEY_SUPPORT"
+role = "worker"
+roles = ["worker", "default"]
+[[keys]]
+name = "batch"
+key_env = "KEY_BATCH"
+"""
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+EMBEDDINGS, COUNT = "/v1/embeddings", "/v1/messages/count_tokens"
+PATHS = [CHAT, RESPONSES, MESSAGES, COUNT, EMBEDDINGS]
+GOOD = b'{"model": "tierwise/auto", "messages": [{"role": "user", "content": "Hi"}]}'
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[House]:
+    with house(provider='key_env = "PROVIDER_KEY"', extra=KEYS, environment=ENVIRONMENT) as found:
+        yield found
+
+
+@pytest.fixture
+def door(guarded: House) -> House:
+    guarded.mark()
+    guarded.gateway.kept.rejected.clear()
+    return guarded
+
+
+def request(path: str, body: bytes = GOOD, **headers: str) -> bytes:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return wire.post(path, body, headers={"authorization": f"Bearer {KEY}"} | given)
+
+
+def error_of(reply: wire.Reply, path: str) -> dict[str, Any]:
+    """Return the error in the envelope that clients of ``path`` parse."""
+    said = json.loads(reply.body)
+    error = said["error"]
+    assert isinstance(error["message"], str)
+    if path in (MESSAGES, COUNT):
+        assert said["type"] == "error"
+        assert said["request_id"] == reply.headers["x-tierwise-decision"]
+    else:
+        assert error["param"] is None
+    assert isinstance(error, dict)
+    return error
+
+
+def check_refusal(reply: wire.Reply, path: str, code: str) -> dict[str, Any]:
+    """Check status, envelope, headers; return the error."""
+    error = error_of(reply, path)
+    assert error["code"] == code
+    assert reply.status == CODES[code].status
+    assert reply.headers["content-type"] == "application/json"
+    for header in ("decision", "overhead-ms", "attempts"):
+        assert f"x-tierwise-{header}" in reply.headers
+    assert reply.headers["x-tierwise-attempts"] == "0"
+    assert reply.headers["traceparent"].startswith("00-")
+    assert CANARY not in str(reply)
+    return error
+
+
+BODIES = [
+    ("invalid_json", b""),
+    ("invalid_json", b"{"),
+    ("invalid_json", b"model=tierwise/auto&messages=x"),
+    ("invalid_json", b"[" + GOOD + b"]"),
+    ("invalid_json", GOOD + b"\x00"),
+    ("invalid_json", b"\xef\xbb\xbf" + GOOD),
+    ("invalid_json", GOOD.replace(b"Hi", b"\xff")),
+    ("invalid_json", GOOD.replace(b'"Hi"', b"NaN")),
+    ("duplicate_key", GOOD.replace(b"{", b'{"model": "tierwise/worker", ', 1)),
+    ("duplicate_key", GOOD.replace(b"{", b'{"mod\\u0065l": "tierwise/worker", ', 1)),
+    ("missing_model", b"{}"),
+    ("missing_model", b'{"model": ""}'),
+    ("missing_model", b'{"model": null}'),
+    ("invalid_field", b'{"model": 7}'),
+    ("invalid_field", b'{"model": {"id": "tierwise/auto"}}'),
+    ("invalid_field", b'{"model": "tierwise/auto", "stream": "yes"}'),
+    ("invalid_field", b'{"model": "tierwise/auto", "metadata": [1]}'),
+    ("unknown_model", b'{"model": "gpt-99"}'),
+    ("unknown_model", b'{"model": "http://127.0.0.1:1/v1"}'),
+    ("unknown_model", b'{"model": "standin/../standin-mid"}'),
+    ("unknown_model", b'{"model": "tierwise"}'),
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("code", "body"), BODIES)
+async def test_a_bad_body_is_refused_in_the_callers_dialect(
+    door: House, path: str, code: str, body: bytes
+) -> None:
+    reply = await wire.send(door.gateway.port, request(path, body))
+    check_refusal(reply, path, code)
+    assert door.billed() == []
+    assert door.gateway.kept.rejected == [code]
+    assert door.recorded(0) == []
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+async def test_a_deeply_nested_body_is_refused(door: House, path: str) -> None:
+    deep = b'{"model": "tierwise/auto", "messages": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+    reply = await wire.send(door.gateway.port, request(path, deep))
+    assert error_of(reply, path)["code"] in ("json_too_deep", "invalid_json")
+    assert reply.status == 400
+    assert door.billed() == []
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+async def test_a_body_over_the_limit_is_refused_by_its_stated_length(
+    door: House, path: str
+) -> None:
+    # Not a byte of the body is sent: the statement is enough.
+    asked = request(path, b"", content_length=str(1_048_577))
+    check_refusal(await wire.send(door.gateway.port, asked), path, "body_too_large")
+    assert door.billed() == []
+
+
+@pytest.mark.parametrize("size", [1_048_577, 1_100_000, 3_000_000])
+async def test_a_body_over_the_limit_is_refused_though_it_states_no_length(
+    door: House, size: int
+) -> None:
+    padding = b" " * (size - len(GOOD))
+    head = request(CHAT, b"", transfer_encoding="chunked").replace(b"content-length: 0\r\n", b"")
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.gateway.port)
+    writer.write(head + wire.chunk(GOOD + padding) + b"0\r\n\r\n")
+    try:
+        check_refusal(await wire.read_reply(reader), CHAT, "body_too_large")
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    assert door.billed() == []
+
+
+async def test_a_body_just_at_the_limit_is_served(door: House) -> None:
+    body = GOOD + b" " * (1_048_576 - len(GOOD))
+    reply = await wire.send(door.gateway.port, request(CHAT, body))
+    assert reply.status == 200
+    assert len(door.billed()) == 1
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content_type": "text/plain"},
+        {"content_type": "application/x-www-form-urlencoded"},
+        {"content_type": "multipart/form-data; boundary=x"},
+        {"content_type": "text/json"},
+        {"content_encoding": "gzip"},
+        {"content_encoding": "zstd"},
+        {"content_encoding": "identity, br"},
+    ],
+)
+async def test_a_body_of_another_kind_is_refused(
+    door: House, path: str, headers: dict[str, str]
+) -> None:
+    reply = await wire.send(door.gateway.port, request(path, GOOD, **headers))
+    check_refusal(reply, path, "unsupported_content_type")
+    assert door.billed() == []
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON"])
+async def test_json_by_any_of_its_names_is_served(door: House, kind: str) -> None:
+    reply = await wire.send(door.gateway.port, request(CHAT, GOOD, content_type=kind))
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("authorization", "code"),
+    [("", "missing_key"), ("Basic dTpw", "missing_key"), ("Bearer wrong", "unknown_key")],
+)
+async def test_a_missing_or_wrong_key_is_refused_before_the_body_is_read(
+    door: House, path: str, authorization: str, code: str
+) -> None:
+    reply = await wire.send(door.gateway.port, request(path, b"{", authorization=authorization))
+    error = check_refusal(reply, path, code)
+    assert error["type"] == "unauthorized"
+    assert "wrong" not in error["message"]
+    assert door.billed() == []
+
+
+async def test_a_provider_key_is_no_client_key(door: House) -> None:
+    asked = request(CHAT, GOOD, authorization=f"Bearer {CANARY}")
+    check_refusal(await wire.send(door.gateway.port, asked), CHAT, "unknown_key")
+
+
+async def test_a_role_that_the_key_may_not_use_is_denied(door: House) -> None:
+    reply = await wire.send(door.gateway.port, request(MESSAGES, GOOD, x_tierwise_role="planner"))
+    error = check_refusal(reply, MESSAGES, "role_not_allowed")
+    assert error["type"] == "policy_denied"
+    assert door.billed() == []
+
+
+async def test_an_unknown_role_gets_the_default_policy_and_a_warning(door: House) -> None:
+    asked = request(CHAT, GOOD, x_tierwise_role="wroker")
+    reply = await wire.send(door.gateway.port, asked)
+    assert reply.status == 200
+    assert reply.headers["x-tierwise-role"] == "default"
+    assert "unknown role" in reply.headers["x-tierwise-warning"]
+    ((decision, _),) = door.recorded()
+    assert decision.context.role_unknown == "wroker"
+    assert decision.context.key == "support"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
+async def test_another_method_is_refused(door: House, method: str) -> None:
+    asked = request(CHAT, GOOD).replace(b"POST", method.encode(), 1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.gateway.port)
+    writer.write(asked)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), wire.READ_SECONDS)
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 405 ")
+    named = dict(wire.parse_headers(head.partition(b"\r\n")[2]))
+    assert named[b"allow"] == b"POST"
+    assert b"x-tierwise-decision" in named
+    assert door.billed() == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"x-tierwise-session: a\rb",
+        b"x-tierwise-session: a\x00b",
+        b"x-tierwise-session: a\x0bb",
+        b"x-tierwise-session: " + b"s" * 256,
+        b"x-tierwise-mode: caf\xc3\xa9",
+        b"x-tierwise-plan: a\x7fb",
+        b"x-session-id: a\tb",
+        b"x tierwise session: a",
+        b"x-tierwise-role\x00: planner",
+    ],
+)
+async def test_a_header_that_would_smuggle_something_is_refused(door: House, line: bytes) -> None:
+    asked = request(CHAT, GOOD).replace(b"content-type", line + b"\r\ncontent-type", 1)
+    reply = await wire.send(door.gateway.port, asked)
+    assert reply.status == 400
+    assert door.billed() == []
+    assert door.recorded(0) == []
+
+
+async def test_a_role_header_cannot_add_lines_to_a_reply(door: House) -> None:
+    asked = request(CHAT, GOOD, x_tierwise_role="a%0d%0ax-evil: 1\t\x85")
+    reply = await wire.send(door.gateway.port, asked)
+    assert reply.status == 200
+    assert "x-evil" not in reply.headers
+    ((decision, _),) = door.recorded()
+    assert (decision.context.role_unknown or "").isprintable()
+
+
+async def test_no_part_of_a_request_chooses_where_it_goes(door: House) -> None:
+    evil_body = GOOD.replace(
+        b"{",
+        b'{"base_url": "http://127.0.0.1:1", "api_base": "http://127.0.0.1:1", "host": "evil",'
+        b' "endpoint": "http://127.0.0.1:1", "url": "x", "api_key": "x",',
+        1,
+    )
+    headers = {
+        "host": "127.0.0.1:1",
+        "x-forwarded-host": "127.0.0.1:1",
+        "forwarded": "host=127.0.0.1:1",
+        "x-base-url": "http://127.0.0.1:1",
+        "x-portkey-custom-host": "http://127.0.0.1:1",
+        "x-original-url": "/evil",
+        "proxy-connection": "keep-alive",
+    }
+    targets = [
+        CHAT,
+        f"http://127.0.0.1:1{CHAT}",
+        f"{CHAT}?base_url=http://127.0.0.1:1&model=standin/standin-frontier",
+        f"{CHAT}?x=../../evil#fragment",
+        f"{CHAT}/",
+    ]
+    for target in targets:
+        asked = wire.post(target, evil_body, headers={"authorization": f"Bearer {KEY}"} | headers)
+        reply = await wire.send(door.gateway.port, asked)
+        assert reply.status == 200, target
+        assert reply.headers["x-tierwise-tier"] == "mid"
+    assert [entry.model for entry in door.billed()] == ["standin-mid"] * len(targets)
+
+
+async def test_a_provider_sees_its_own_address_and_key_and_nothing_of_the_callers() -> None:
+    async with (
+        wire.provider(wire.whole(b"{}")) as upstream,
+        running(
+            config_for(upstream.port, provider='key_env = "PROVIDER_KEY"', extra=KEYS),
+            environment=ENVIRONMENT,
+        ) as at,
+    ):
+        for path in (f"http://evil.example{CHAT}?x=1", f"{MESSAGES}?beta=true"):
+            headers = {"x-forwarded-host": "evil", "cookie": "a=b", "x-tierwise-session": "s"}
+            keys = {"authorization": f"Bearer {KEY}", "x-api-key": KEY}
+            asked = wire.post(path, GOOD, headers=headers | keys, host="evil.example")
+            await wire.send(at.port, asked)
+    chat, messages = upstream.got
+    assert chat.line == b"POST /v1/chat/completions HTTP/1.1"
+    assert messages.line.startswith(b"POST /v1/messages")
+    assert chat.header(b"authorization") == f"Bearer {CANARY}".encode()
+    assert messages.header(b"x-api-key") == CANARY.encode()
+    for got in upstream.got:
+        assert got.header(b"host") == f"127.0.0.1:{upstream.port}".encode()
+        assert KEY.encode() not in str(got).encode()
+        assert b"evil" not in b" ".join(value for _, value in got.headers)
+        names = [name for name, _ in got.headers]
+        assert len(names) == len(set(names))
+        assert not any(name.startswith(b"x-tierwise") or name == b"cookie" for name in names)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat", "/chat/completions", "/", "/v1/v1/responses", "/x"])
+async def test_a_route_that_is_not_there_is_not_found(door: House, path: str) -> None:
+    reply = await wire.send(door.gateway.port, request(path))
+    assert reply.status == 404
+    assert json.loads(reply.body)["error"]["code"] == "not_found"
+    assert door.billed() == []
+
+
+async def test_the_listing_of_models_wants_a_key_too(door: House) -> None:
+    for path in ("/v1/models", "/v1/models/tierwise/worker"):
+        for key, status in (("wrong", 401), (KEY, 200)):
+            head = f"GET {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\n\r\n"
+            assert (await wire.send(door.gateway.port, head.encode())).status == status
+
+
+async def test_health_needs_no_key_and_says_how_things_are(door: House) -> None:
+    for path in ("/livez", "/readyz", "/metrics"):
+        reply = await wire.send(
+            door.gateway.port, f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+        )
+        assert reply.status == 200
+        assert CANARY not in str(reply)
+    assert b"tierwise_steps_total" in reply.body
+
+
+async def test_no_key_is_in_any_record_log_or_object(
+    door: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    replies = [
+        await wire.send(door.gateway.port, request(path, body))
+        for path, body in [
+            (CHAT, GOOD),
+            (MESSAGES, GOOD),
+            (CHAT, b"{"),
+            (RESPONSES, GOOD),
+            (CHAT, GOOD.replace(b"auto", CANARY[:5].encode())),
+        ]
+    ]
+    told = "".join(map(str, replies)) + str(door.gateway.kept.pairs) + caplog.text
+    told += str(door.gateway.kept.rejected) + door.gateway.gateway.meters.render().decode()
+    looked = 0
+    for found in reachable(door.gateway.gateway):
+        told += repr(found)
+        looked += 1
+    assert looked > 50
+    for secret in (CANARY, KEY, OTHER_KEY):
+        assert secret not in told
+
+
+def reachable(root: object) -> list[object]:
+    """Return every object of ours that can be reached from ``root``."""
+    seen: dict[int, object] = {}
+    ours: list[object] = []
+    rest = [root]
+    while rest and len(seen) < 200_000:
+        one = rest.pop()
+        if id(one) in seen or isinstance(one, type) or type(one).__name__ == "module":
+            continue
+        seen[id(one)] = one
+        if type(one).__module__.partition(".")[0] in ("router", "telemetry", "learning"):
+            ours.append(one)
+        if type(one).__name__ not in ("function", "method", "frame", "coroutine") or one is root:
+            rest += gc.get_referents(one)
+        elif getattr(one, "__closure__", None):
+            rest += [cell.cell_contents for cell in one.__closure__]  # type: ignore[attr-defined]
+    return ours
