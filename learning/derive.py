@@ -24,6 +24,11 @@ class Settings:
     damping: float = 0.7  # share of the previous mix that a cheaper one keeps
     budget: float = 0.08  # exploration share at most
     trickle: float = 0.004
+    spare: float = 0.0025
+    topc: float = 50.0
+    sel: float = 1.0
+    pess: float = 0.0
+    pc: float = 4.0
     trust: float = 1500.0
     trust_z: float = 0.0
 
@@ -53,7 +58,7 @@ class Derived:
     trusted: bool
 
 
-def estimates(layout: Layout, *, total: Floats, floor: float) -> list[Estimate]:
+def estimates(layout: Layout, *, total: Floats, floor: float, settings: Settings) -> list[Estimate]:
     """Every component of the layout from (roles, prefixes, STATS) sums."""
     found = []
     for part in layout.parts:
@@ -73,13 +78,14 @@ def estimates(layout: Layout, *, total: Floats, floor: float) -> list[Estimate]:
         failed = sums[:, Stat.FAILED_W : Stat.FAILED_WQQ + 1]
         label = {"U": passed, "B": failed, "D": passed + failed}[part.kind]
         scale = np.where(label[:, 1] > 0, label[:, 0] / np.maximum(label[:, 1], 1e-12), 0.0)
-        mean = {"U": floor - 0.1, "B": 0.3, "D": floor if len(part.prefix) == 1 else floor - 0.1}
+        top = part.prefix == (layout.arms.tiers[-1],)
+        mean = {"U": floor - 0.1 - settings.pess, "B": 0.3 - settings.pess, "D": floor if len(part.prefix) == 1 else floor - 0.1 - settings.pess}
         found.append(
             estimate(
                 count=label[:, 0] * scale,
                 total=label[:, 2] * scale,
                 squares=label[:, 3] * scale,
-                belief=Belief(mean=mean[part.kind], variance=0.16, count=4.0),
+                belief=Belief(mean=floor + 0.1 * (1 - floor) if top else mean[part.kind], variance=0.16, count=settings.topc if top else settings.pc),
             )
         )
     return found
@@ -111,7 +117,7 @@ def derive(
     """Turn weighted sums (roles, prefixes, STATS) into the next probabilities."""
     arms = compose(
         layout,
-        estimates=estimates(layout, total=total, floor=situation.floor),
+        estimates=estimates(layout, total=total, floor=situation.floor, settings=settings),
         attempt_cost=attempt_costs(
             layout.arms, total=total, price=price, tier_cost=situation.tier_cost
         ),
@@ -135,10 +141,14 @@ def derive(
     )
     bound = Bound(z=settings.z, tolerance=settings.tolerance * situation.floor)
     role_bound = Bound(z=settings.role_z, tolerance=settings.tolerance * situation.floor)
+    from learning.margins import selection
+    extra = 0.0
+    if settings.sel > 0 and worth > 0:
+        extra = settings.sel * selection(arms, weights=weights, allowed=situation.allowed, price_of_quality=worth, rng=np.random.default_rng(0))
     programme = Programme(
         arms=arms,
         weights=weights,
-        floor=situation.floor,
+        floor=situation.floor + extra,
         role_floors=situation.role_floors,
         least=least,
         allowed=situation.allowed,
@@ -146,6 +156,15 @@ def derive(
         role_bound=role_bound,
     )
     solution = solve(programme, near=base)
+    if not solution.proven:
+        from dataclasses import replace
+        safest = (arms.quality - settings.z * arms.deviation).argmax(axis=1)
+        best = arms.quality[np.arange(roles), safest]
+        loss = float((weights[:, None] * least * np.maximum(best[:, None] - arms.quality, 0)).sum())
+        spare = max(float(weights @ best) - situation.floor, 0.0) + settings.spare * situation.floor
+        if loss > spare:
+            programme = replace(programme, least=least * spare / loss)
+            solution = solve(programme, near=base)
     trusted = False
     labels = float(total[:, :, Stat.PASSED_W].sum() + total[:, :, Stat.FAILED_W].sum())
     if labels < settings.trust:

@@ -19,6 +19,7 @@ from learning.compose import Composed
 from learning.tally import Floats
 
 OPTIMISM = 2.0
+FULL_AT = 0.2  # the whole budget is spent on a hope of saving this share of the role's cost
 
 
 def safe_share(*, quality: float, floor: float) -> float:
@@ -52,6 +53,7 @@ def exploration(
     score = np.where(hope > 0, hope**2 / (hope + regret + 1e-300), 0.0)
     total = score.sum(axis=1, keepdims=True)
     spent = np.where(total > 0, score / np.maximum(total, 1e-300), 0.0) * budget[:, None]
-    gain = (hope.max(axis=1) / np.maximum(np.abs(current[:, 0]), 1e-300)).clip(0.0, 1.0)
-    cheaper = allowed & (arms.cost < (shares * arms.cost).sum(axis=1, keepdims=True))
+    spent_now = (shares * arms.cost).sum(axis=1, keepdims=True)
+    gain = (hope.max(axis=1) / np.maximum(FULL_AT * spent_now[:, 0], 1e-300)).clip(0.0, 1.0)
+    cheaper = allowed & (arms.cost < spent_now)
     return spent * gain[:, None] + np.where(cheaper, trickle / shares.shape[1], 0.0)
