@@ -38,6 +38,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "/v1/messages/count_tokens": Endpoint(Dialect.MESSAGES, "/messages/count_tokens", False),
     "/v1/embeddings": Endpoint(Dialect.EMBEDDINGS, "/embeddings"),
 }
+HEADER_BYTES_MAX: Final = 65_536  # what most providers refuse too
 SESSION_HEADERS: Final = (
     b"x-tierwise-session", b"x-session-id", b"x-conversation-id", b"x-claude-code-session-id",
 )  # fmt: skip
@@ -79,6 +80,12 @@ async def read(
         HungUp: the caller left.
     """
     received = scope["headers"]
+    if sum(len(name) + len(value) for name, value in received) > HEADER_BYTES_MAX:
+        raise InvalidRequest(
+            "headers_too_large",
+            f"the headers are over {HEADER_BYTES_MAX // 1024} KiB",
+            hint="send what is long in the body",
+        )
     named = dict(received)
     if scope["method"] != "POST":
         raise InvalidRequest(

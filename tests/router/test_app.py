@@ -261,6 +261,17 @@ async def test_a_header_that_would_smuggle_something_is_refused(door: House, lin
     assert door.recorded(0) == []
 
 
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+@pytest.mark.parametrize("lines", [1, 50])
+async def test_headers_of_a_hundred_kilobytes_are_refused(
+    door: House, path: str, lines: int
+) -> None:
+    long = {f"x_odd_{number}": "x" * (100_000 // lines) for number in range(lines)}
+    reply = await wire.send(door.gateway.port, request(path, GOOD, **long))
+    check_refusal(reply, path, "headers_too_large")
+    assert door.billed() == []
+
+
 async def test_a_role_header_cannot_add_lines_to_a_reply(door: House) -> None:
     asked = request(CHAT, GOOD, x_tierwise_role="a%0d%0ax-evil: 1\t\x85")
     reply = await wire.send(door.gateway.port, asked)
