@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -86,6 +86,14 @@ def restart_keys(started: Config, now: Config) -> tuple[str, ...]:
     return tuple(waiting)
 
 
+def folders_of(paths: Iterable[Path]) -> set[Path]:
+    """Return the folders where a change of ``paths`` shows: theirs, and those they link to."""
+    folders = {
+        folder for path in paths for folder in (path.parent.resolve(), path.resolve().parent)
+    }
+    return {folder for folder in folders if folder.is_dir()}
+
+
 class Reloader:
     """Holds the current ``Loaded`` and replaces it, in one assignment, when the files change."""
 
@@ -143,11 +151,9 @@ class Reloader:
         Folders are watched, not files: editors and config maps replace files by renaming.
         """
         while True:
-            folders = {path.parent.resolve() for path in self._paths}
-            folders |= {path.resolve().parent for path in self._paths}
             try:
                 async for changes in awatch(
-                    *(folder for folder in folders if folder.is_dir()),
+                    *folders_of(self._paths),
                     watch_filter=None,
                     recursive=False,
                     debounce=500,

@@ -11,7 +11,7 @@ from router.explain import Explanation, Question, explain
 from router.policy import Policy
 from telemetry.errors import InvalidRequest
 from telemetry.records import Dialect, Reason, RoleSource
-from tests.router.declared import TODAY, WORKER, policy
+from tests.router.declared import LADDER, TODAY, WORKER, policy
 
 PIN = (
     '[roles.pii]\npin = { model = "local/tiny", reason = "EU data stays here", '
@@ -91,6 +91,22 @@ def test_a_second_model_of_the_tier_waits_for_the_first_to_be_down() -> None:
     assert lost["claude/big"] is None
     assert lost["gpt/big"] == "its provider does not speak messages"
     assert lost["claude/mid"] == "its tier is outside roles.default: frontier to frontier"
+
+
+def test_tiers_above_an_arm_that_accepts_are_out_of_reach() -> None:
+    built = policy(WORKER + 'on_fail = "accept"\n')
+    found = asked(built, headers={"x-tierwise-role": "worker"})
+    lost = {candidate.model: candidate.lost for candidate in found.candidates}
+    assert lost["gpt/big"] == "the arm starts at 'mid' and accepts"
+    assert found.choice is not None
+    assert found.choice.after_fail is None
+
+
+def test_a_pinned_model_of_two_tiers_wins_in_one() -> None:
+    tiers = LADDER.replace('["claude/big", "gpt/big"]', '["gpt/big", "local/tiny"]')
+    found = asked(policy(PIN, tiers=tiers), headers={"x-tierwise-role": "pii"})
+    winners = [(one.tier, one.model) for one in found.candidates if one.lost is None]
+    assert winners == [("frontier", "local/tiny")]
 
 
 def test_a_shape_rule_is_named_by_its_place() -> None:

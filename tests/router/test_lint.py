@@ -103,6 +103,8 @@ def test_an_expired_pin_is_a_warning_and_one_about_to_end_too(linted: Linter) ->
 def test_rules_beside_a_pin_are_said_to_be_moot(linted: Linter) -> None:
     found = linted(LADDER + '[roles.pii]\ntier = "mid"\n' + PIN % "2027-12-01")
     assert "tier say nothing" in only(found).message
+    moded = '[roles.pii]\ntier = "mid"\n' + PIN % "2027-12-01" + "[roles.pii.mode.debate]\n"
+    assert only(linted(LADDER + moded)).where == "policy.toml: roles.pii"
 
 
 def test_learning_with_nothing_to_choose_is_a_warning(linted: Linter) -> None:
@@ -148,6 +150,20 @@ def test_a_writing_model_that_would_get_embeddings_is_said(linted: Linter) -> No
         "policy.toml: tiers.frontier.models",
     }
     assert all("offered embeddings" in finding.message for finding in found)
+
+
+def test_an_embedding_model_beside_writing_ones_is_well(linted: Linter) -> None:
+    configured = FLUENT.replace(
+        'dialects = ["chat", "responses"]', 'dialects = ["embeddings", "chat"]'
+    )
+    configured += '"gpt/embed" = { input = 0.02, output = 0 }\n'
+    tiers = LADDER.replace('["local/tiny"]', '["local/tiny", "gpt/embed"]')
+    found = [f for f in linted(tiers, configured=configured) if "embeddings" in f.message]
+    assert not any("gpt/embed" in finding.message for finding in found)
+    assert {finding.where for finding in found} == {
+        "policy.toml: tiers.mid.models",
+        "policy.toml: tiers.frontier.models",
+    }
 
 
 def test_prices_and_providers_that_nothing_uses_are_said(linted: Linter) -> None:

@@ -422,6 +422,15 @@ def test_the_hash_changes_with_the_meaning() -> None:
         ('[roles.auto]\ntier = "mid"\n', "give the role another name"),
         ('[[shapes]]\nrole = "workr"\ncode = true\n' + WORKER, "did you mean 'worker'?"),
         (
+            "[[shapes]]\nrole = 'default'\ncode = true\n"
+            "[[shapes]]\nrole = 'default'\ncode = true\nimages = true\n",
+            "shapes.1: rule 0 for 'default' matches all that this one would",
+        ),
+        (
+            "[[shapes]]\nrole = 'default'\ntools = true\ntools_max = 0\n",
+            "shapes.0: no request can match",
+        ),
+        (
             "[roles.worker]\npin = " + PIN.replace("local/tiny", "local/tinny") + "\n",
             "did you mean 'local/tiny'?",
         ),

@@ -102,7 +102,16 @@ def test_reasoning_is_part_of_the_output_and_may_have_its_own_rate() -> None:
     assert thinking.cost(Tokens(input=0, output=1_000)) == pytest.approx(1e-3)
 
 
-CATALOGUED = ["anthropic", "openai", "google", "mistral", "deepseek", "x-ai", "cohere"]
+CATALOGUED = [
+    "anthropic",
+    "openai",
+    "google",
+    "mistral",
+    "deepseek",
+    "x-ai",
+    "cohere",
+    "perplexity",
+]
 
 
 @pytest.mark.parametrize("provider_id", CATALOGUED)
