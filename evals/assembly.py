@@ -139,9 +139,12 @@ class _Base:
         )
 
     def _end(self, *, has_calls: bool) -> Finish:
-        """Return the finish of a stream that gave no reason: it broke off, unless it said so."""
+        """Return the finish of a stream that gave no reason: it broke off, unless it said so.
+
+        Where something could not be read, that may have been the reason.
+        """
         if not self._done:
-            return Finish.TRUNCATED
+            return Finish.UNKNOWN if self._malformed else Finish.TRUNCATED
         return Finish.TOOL_USE if has_calls else Finish.UNKNOWN
 
     def _take(self, event: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -124,45 +124,64 @@ class Command(External):
     Parameters = CommandSection
 
     async def exchange(self, content: bytes) -> bytes:
+        loop = asyncio.get_running_loop()
+        variables = (*_PASSED_ON, *self.parameters.env)
         try:
-            process = await asyncio.create_subprocess_exec(
+            transport, talk = await loop.subprocess_exec(
+                _Talk,
                 *self.parameters.argv,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
-                env={
-                    n: os.environ[n] for n in (*_PASSED_ON, *self.parameters.env) if n in os.environ
-                },
+                env={name: os.environ[name] for name in variables if name in os.environ},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
             raise self.broken(f"cannot start: {type(error).__name__}") from error
         try:
-            _, output = await asyncio.gather(_write(process, content), _read(process))
-            code = await process.wait() if len(output) <= OUTPUT_MAX else 0
+            # Not isinstance: the transports of uvloop are no subclasses.
+            stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
+            stdin.write(content)
+            stdin.close()
+            await talk.said
         finally:
+            # The whole group, even after the program's own end: it may have left others behind.
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-        if code:
+                os.killpg(transport.get_pid(), signal.SIGKILL)
+            await talk.exited
+            transport.close()
+        if len(talk.output) <= OUTPUT_MAX and (code := transport.get_returncode()):
             raise self.broken(f"ended with exit code {code}")
-        return output
+        return bytes(talk.output)
 
 
-async def _write(process: asyncio.subprocess.Process, content: bytes) -> None:
-    assert process.stdin is not None, "it was opened with a pipe"
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        process.stdin.write(content)
-        await process.stdin.drain()
-    process.stdin.close()
+class _Talk(asyncio.SubprocessProtocol):
+    """What a program says: ``said`` is done when it ended in silence, or has said too much."""
 
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.output = bytearray()
+        self.said: asyncio.Future[None] = loop.create_future()
+        self.exited: asyncio.Future[None] = loop.create_future()
+        self._open = True
 
-async def _read(process: asyncio.subprocess.Process) -> bytes:
-    assert process.stdout is not None, "it was opened with a pipe"
-    output = b""
-    while len(output) <= OUTPUT_MAX and (piece := await process.stdout.read(OUTPUT_MAX + 1)):
-        output += piece
-    return output
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if len(self.output) <= OUTPUT_MAX:
+            self.output += data
+        self._look()
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._open = self._open and fd != 1
+        self._look()
+
+    def process_exited(self) -> None:
+        self.exited.set_result(None)
+        self._look()
+
+    def _look(self) -> None:
+        complete = self.exited.done() and not self._open
+        if (complete or len(self.output) > OUTPUT_MAX) and not self.said.done():
+            self.said.set_result(None)
 
 
 def _address(value: str) -> str:

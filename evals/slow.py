@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from evals.answers import Answer
-from evals.checks import Check, SlowCheck, crashed
+from evals.checks import REASON_MAX, Check, SlowCheck, crashed
 from evals.workers import NoThread, Raised, TookTooLong, Workers
 from telemetry.clock import Clock
 from telemetry.errors import CheckCrashed
@@ -142,7 +142,7 @@ class Guarded(Budgeted):
             raise self.broken(f"raised {error}") from error.__cause__
         if not isinstance(said, Verdict):
             raise self.broken(f"returned {type(said).__name__}, not a Verdict")
-        return replace(said, check=self.name, version=self.version)
+        return replace(said, check=self.name, version=self.version, reason=said.reason[:REASON_MAX])
 
     async def close(self) -> None:
         self._workers.close()

@@ -210,6 +210,12 @@ def test_an_odd_event_is_left_out_and_said() -> None:
     )
 
 
+def test_an_end_that_could_not_be_read_is_not_taken_for_a_broken_stream() -> None:
+    events = [piece("a"), b'event: response.completed\ndata: {"type": "response.com\n\n']
+    answer = streamed(events, dialect=Dialect.RESPONSES)
+    assert (answer.text, answer.finish) == ("a", Finish.UNKNOWN)
+
+
 def test_comments_names_and_empty_events_say_nothing() -> None:
     events = [b": keep-alive\n\n", b"event: ping\n\n", b"\n", b"", b"retry: 3\n\n"]
     answer = streamed([*events, chunk({"content": "a"}, "stop")], dialect=Dialect.CHAT)

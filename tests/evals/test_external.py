@@ -1,12 +1,14 @@
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from evals import slow
@@ -133,6 +135,37 @@ async def test_the_deadline_ends_what_the_command_has_started(tmp_path: Path) ->
     assert "no verdict within 2 s" in str(checked.errors[0])
     for pid in pids.read_text().split():
         assert await gone(int(pid))
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("while True: print('x' * 1_000)", "check 'command': said more than 65536 bytes"),
+        ("import time; time.sleep(60)", "check 'command': no verdict within 0.3 s"),
+        ("import sys; sys.exit(3)", "check 'command': ended with exit code 3"),
+        ('print(\'{"verdict": "pass"}\')', "pass"),
+        (saying("dict(verdict='fail', score=len(answer['text']) / 400_000)"), "fail 0.5"),
+    ],
+)
+def test_either_loop_gets_the_verdict_and_leaves_no_descriptor_open(
+    run: Callable[[Any], Any], source: str, said: str
+) -> None:
+    async def calls() -> int:
+        spec = program(source, seconds=0.3 if "sleep" in source else 20)
+        before = 0
+        for number in range(4):
+            checked = await asked(spec, "x" * 200_000)
+            assert said in [
+                *(str(error) for error in checked.errors),
+                *(f"{v.result} {v.score or ''}".strip() for v in checked.verdicts),
+            ]
+            if number == 0:
+                before = len(os.listdir("/proc/self/fd"))
+        await asyncio.sleep(0.05)
+        return len(os.listdir("/proc/self/fd")) - before
+
+    assert run(calls()) == 0
 
 
 async def gone(pid: int) -> bool:
