@@ -165,18 +165,22 @@ class Supervisor:
     def _start(self, one: _Running) -> None:
         receiver, sender = SPAWN.Pipe(duplex=False)
         child = one.child
-        one.process = SPAWN.Process(
+        process = SPAWN.Process(
             target=_child,
             name=child.name,
             args=(child.run, child.arguments, sender, child.drain_seconds),
         )
-        with _environment(child.environment), _held(HELD):
-            one.process.start()
-        sender.close()  # the child's end is the child's alone, so its death closes the pipe
-        one.report = receiver
         one.started_at = self._clock.monotonic()
+        try:
+            with sender, _environment(child.environment), _held(HELD):
+                process.start()
+        except OSError as error:  # no more processes or files just now
+            receiver.close()
+            one.fault, one.exit_code = (f"cannot start: {error.strerror or error}", ""), None
+            self._tell(self._plan_restart(one))
+            return
+        one.process, one.report, one.pid = process, receiver, process.pid
         one.due_at = None
-        one.pid = one.process.pid
         self._tell(Event(kind="started", name=child.name, pid=one.pid))
 
     def _until_next(self) -> float | None:

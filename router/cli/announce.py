@@ -5,12 +5,13 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from router.cli.output import Screen, abandon_broken
+from router.cli.output import Screen
 from router.listen import Address
 from router.settings import Overrides
 from router.supervise import Event, exit_words
 
 ROLES_SHOWN = 12
+CHANNELS = 2  # stdout and stderr
 
 
 class Announcer:
@@ -39,13 +40,14 @@ class Announcer:
         A terminal that closes sends SIGHUP, which otherwise means reload: the two are told apart
         by the terminal refusing to be written.
         """
-        try:
-            self._show(event)
-        except OSError as error:
-            abandon_broken()
-            if error.errno == errno.EIO:
-                signal.raise_signal(signal.SIGTERM)
-            self._show(event)  # the other channel may still be read
+        for _ in range(CHANNELS):  # when one has failed, the other may still be read
+            try:
+                self._show(event)
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    signal.raise_signal(signal.SIGTERM)
+            else:
+                return
 
     def _show(self, event: Event) -> None:
         if event.kind == "ready":

@@ -16,7 +16,7 @@ from router.cli.doctor import doctor
 from router.cli.gateway import gateway
 from router.cli.init import init
 from router.cli.launch import launch
-from router.cli.output import Screen, abandon_broken
+from router.cli.output import Screen
 from router.cli.policy import policy
 from router.cli.serve import serve
 from telemetry.errors import ConfigError, TierwiseError
@@ -74,8 +74,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         screen.note("interrupted")
         return exits.INTERRUPTED
     except BrokenPipeError:
-        abandon_broken()  # whoever read our output has gone; there is nobody to tell
-        return exits.WRONG
+        return exits.WRONG  # whoever read our output has gone; there is nobody to tell
     return int(code or exits.OK)
 
 

@@ -1,9 +1,11 @@
 """What a command writes: words for people, or JSON on stdout and nothing beside it."""
 
+import contextlib
 import errno
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
@@ -18,15 +20,16 @@ class _Console(Console):
         raise BrokenPipeError(errno.EPIPE, "nobody reads any more")
 
 
-def abandon_broken() -> None:
-    """Point whichever of stdout and stderr can no longer be written at nothing."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, stream.fileno())
-            os.close(nothing)
+@contextlib.contextmanager
+def _writing(stream: TextIO) -> Iterator[None]:
+    """Point ``stream`` at nothing when it can no longer be written, and raise the first time."""
+    try:
+        yield
+    except OSError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+        raise
 
 
 def console(stream: TextIO) -> Console:
@@ -45,7 +48,10 @@ def console(stream: TextIO) -> Console:
 
 
 class Screen:
-    """A command's two channels; ``json`` decides which of them stdout carries."""
+    """A command's two channels; ``json`` decides which of them stdout carries.
+
+    A channel that nobody reads any more raises ``OSError`` once and is silent afterwards.
+    """
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
@@ -55,22 +61,26 @@ class Screen:
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """Write a line for people on stdout; under --json it is left out."""
         if not self.json:
-            self._out.print(text, style=style, soft_wrap=True)
+            with _writing(sys.stdout):
+                self._out.print(text, style=style, soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:
         """Write a table or panel for people on stdout; under --json it is left out."""
         if not self.json:
-            self._out.print(what)
+            with _writing(sys.stdout):
+                self._out.print(what)
 
     def note(self, text: str, *, style: str | None = None) -> None:
         """Write a line for people on stderr, where it never disturbs a pipe."""
-        self._err.print(text, style=style, soft_wrap=True)
+        with _writing(sys.stderr):
+            self._err.print(text, style=style, soft_wrap=True)
 
     def result(self, value: Any) -> None:
         """Write ``value`` as one line of JSON on stdout, under --json only."""
         if self.json:
-            sys.stdout.write(json.dumps(value, default=str) + "\n")
-            sys.stdout.flush()
+            with _writing(sys.stdout):
+                sys.stdout.write(json.dumps(value, default=str) + "\n")
+                sys.stdout.flush()
 
     def fault(self, message: str, *, hint: str = "") -> None:
         """Write an error with its remedy: to stderr, and as JSON on stdout under --json."""
