@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -109,6 +109,7 @@ class Exporter:
         own = collector_target(collector, token=collector_token) if collector else None
         self._targets = [own] if own else []
         self._targets += other_targets(config, env, collector=own)
+        self._baggage = _free_keys(config.baggage)
         self._spool_root = state_dir / "spool"
         self._worker = worker
         limit = _chars_limit(env)
@@ -128,6 +129,7 @@ class Exporter:
         self._senders: list[Sender] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._started_ns = clock.now_ns()
@@ -184,7 +186,7 @@ class Exporter:
         while self._waiting:
             self._encode_slice()
             await asyncio.sleep(0)
-        self._loop = None
+        self._loop, self._closed = None, True
         self._flush()
         self._offer_metrics()
         remaining = max(0.0, deadline - self._clock.monotonic())
@@ -204,14 +206,14 @@ class Exporter:
         if not self._targets:
             return
         spans = 1 + len(outcome.attempts)
-        if self._waiting_spans + spans > self._config.queue_spans:
-            self._count_dropped("queue_full", spans)
+        if self._closed or self._waiting_spans + spans > self._config.queue_spans:
+            self._count_dropped("shutdown" if self._closed else "queue_full", spans)
             return
         size = 0
         if content is not None:
             content = self._admitted(content)
             size = 0 if content is None else content.bytes
-        allowed = self._allowed(baggage) if self._config.baggage and baggage else ()
+        allowed = self._allowed(baggage) if self._baggage and baggage else ()
         self._waiting.append(_Step(decision, outcome, allowed, content, spans, size))
         self._waiting_spans += spans
         self._content_bytes += size
@@ -222,7 +224,7 @@ class Exporter:
         self, baggage: Mapping[str, str] | Sequence[tuple[str, str]]
     ) -> tuple[tuple[str, str], ...]:
         given = dict(baggage)
-        return tuple((key, given[key]) for key in self._config.baggage if key in given)
+        return tuple((key, given[key]) for key in self._baggage if key in given)
 
     def _admitted(self, content: Content) -> Content | None:
         if not self._config.content:
@@ -308,6 +310,12 @@ class Exporter:
     def _count_dropped(self, cause: str, records: int) -> None:
         labels = (ALL_ENDPOINTS, Signal.TRACES.value, cause)
         self._meters.count("tierwise_telemetry_dropped_total", records, labels=labels)
+
+
+def _free_keys(keys: Iterable[str]) -> tuple[str, ...]:
+    """Return the keys that baggage may use: none of ours, and none that model calls carry."""
+    taken = ("gen_ai.", "tierwise.")
+    return tuple(key for key in keys if key not in names.ATTRIBUTES and not key.startswith(taken))
 
 
 def _chars_limit(env: Mapping[str, str]) -> int | None:

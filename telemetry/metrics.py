@@ -131,6 +131,10 @@ class Meters:
         """Count a request that was refused before its decision."""
         self.count("tierwise_rejections_total", labels=(code,))
 
+    def check_crashed(self, check: str) -> None:
+        """Count a check that broke."""
+        self.count("tierwise_check_errors_total", labels=(check,))
+
     def observe(self, decision: Decision, outcome: Outcome) -> None:
         """Count a step and its attempts."""
         try:

@@ -61,7 +61,7 @@ class Sender:
         self._bytes = 0
         self._spool = spool
         self._disk = ThreadPoolExecutor(1, "tierwise-spool") if spool is not None else None
-        self._spool_counts = (0, 0)  # files skipped, records lost, as counted so far
+        self._files_skipped = 0  # as counted so far
         self._spool_failing = False
         self._replay_next = False
         self._failures = 0
@@ -116,10 +116,13 @@ class Sender:
             try:
                 if self._spool is not None:
                     await self._guarded(self._spool.open)
+                    self._show_spool()
                 await self._send_all()
                 return
             except Exception:  # noqa: BLE001 - one endpoint's fault must not end its exporting
                 self._meters.fault(f"sending to {self._target.name} failed")
+                if self._closing.is_set():
+                    return
                 await self._pause(BACKOFF_SECONDS_MAX)
 
     async def _send_all(self) -> None:
@@ -149,7 +152,7 @@ class Sender:
         """Send the head of the queue; return False when it has to be tried again."""
         batch = self._take_joined()
         try:
-            reply = await self._transport.send(batch.signal, batch.body)
+            reply = await self._sent(batch)
         except asyncio.CancelledError:
             self._put_back(batch)
             raise
@@ -175,7 +178,7 @@ class Sender:
         self._show_spool()
         if kept is None:
             return True
-        reply = await self._transport.send(kept.batch.signal, kept.batch.body)
+        reply = await self._sent(kept.batch)
         if reply.verdict is Verdict.RETRY:
             self._failed(reply)
             return False
@@ -188,6 +191,21 @@ class Sender:
             )
         self._replay_next = False
         return True
+
+    async def _sent(self, batch: Batch) -> Reply:
+        """Send a batch; while the answer takes its time and the queue fills, use the disk."""
+        sending = asyncio.ensure_future(self._transport.send(batch.signal, batch.body))
+        try:
+            while not sending.done():
+                await asyncio.wait({sending}, timeout=SPOOL_SECONDS)
+                if self._records * 2 > self._queue_records and not sending.done():
+                    await self._write_queue()
+            return sending.result()
+        except Exception as error:  # noqa: BLE001 - what a transport did not foresee is no answer
+            self._meters.fault(f"sending to {self._target.name} failed")
+            return Reply(Verdict.REFUSED, message=type(error).__name__)
+        finally:
+            sending.cancel()
 
     async def _back_off(self) -> None:
         """Wait before the next try; meanwhile what comes in goes to disk, if there is one."""
@@ -331,14 +349,13 @@ class Sender:
         spool = self._spool
         assert spool is not None
         self._meters.spool_bytes(spool.bytes)
-        skipped, lost = self._spool_counts
-        self._spool_counts = (spool.skipped_files, spool.lost_records)
-        if spool.skipped_files > skipped:
-            self._meters.count(
-                "tierwise_telemetry_spool_skipped_files_total", spool.skipped_files - skipped
-            )
-        if spool.lost_records > lost:
-            self._count_dropped(Signal.TRACES, "spool_full", spool.lost_records - lost)
+        skipped = spool.skipped_files - self._files_skipped
+        self._files_skipped = spool.skipped_files
+        if skipped:
+            self._meters.count("tierwise_telemetry_spool_skipped_files_total", skipped)
+        while spool.lost:
+            signal, records = spool.lost.popitem()
+            self._count_dropped(signal, "spool_full", records)
 
 
 def _write(spool: Spool, batch: Batch, at_ns: int) -> bool:

@@ -44,8 +44,8 @@ class Kept(NamedTuple):
 class Spool:
     """The spool of one worker.
 
-    ``skipped_files`` counts files that could not be read whole; ``lost_records`` counts records
-    of files that had to make room.
+    ``skipped_files`` counts files that could not be read whole; ``lost`` counts the records of
+    files that had to make room, until somebody takes them out of it.
     """
 
     def __init__(self, root: Path, *, worker: str, bytes_max: int) -> None:
@@ -58,7 +58,7 @@ class Spool:
         self._serial = 0
         self.bytes = 0
         self.skipped_files = 0
-        self.lost_records = 0
+        self.lost: dict[Signal, int] = {}
 
     @property
     def files_count(self) -> int:
@@ -159,7 +159,7 @@ class Spool:
         for instance in range(INSTANCES_MAX):
             name = self._worker if instance == 0 else f"{self._worker}.{instance}"
             directory = self._root / name
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # text may stand in it
             lock = _try_lock(directory)
             if lock is not None:
                 return directory, lock
@@ -180,8 +180,18 @@ class Spool:
         while self.bytes > self._bytes_max and self._files:
             name = self._files[0][0]
             with contextlib.suppress(OSError):
-                self.lost_records += _records(self._directory / name)
+                self._count_lost(self._directory / name)
             self.discard(name)
+
+    def _count_lost(self, path: Path) -> None:
+        with path.open("rb") as file:
+            head = file.read(_head.size)
+        if len(head) < _head.size:
+            return
+        magic, signal, records, _ = _head.unpack(head)
+        if magic == _MAGIC and signal < len(_SIGNALS):
+            kind = _SIGNALS[signal]
+            self.lost[kind] = self.lost.get(kind, 0) + records
 
 
 def _pack(batch: Batch) -> bytes:
@@ -199,15 +209,6 @@ def _unpack(content: bytes) -> Batch | None:
     if magic != _MAGIC or signal >= len(_SIGNALS) or checksum != expected:
         return None
     return Batch(_SIGNALS[signal], body, records)
-
-
-def _records(path: Path) -> int:
-    with path.open("rb") as file:
-        head = file.read(_head.size)
-    if len(head) < _head.size:
-        return 0
-    magic, _, records, _ = _head.unpack(head)
-    return int(records) if magic == _MAGIC else 0
 
 
 def _try_lock(directory: Path) -> int | None:

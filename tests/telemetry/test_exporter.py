@@ -48,16 +48,21 @@ async def test_text_is_sent_only_when_the_operator_says_so(tmp_path: Path) -> No
 
 async def test_only_allow_listed_baggage_is_copied(tmp_path: Path) -> None:
     async with http_sink() as sink:
-        config = TelemetryConfig(baggage=("tenant",))
+        config = TelemetryConfig(baggage=("tenant", "gen_ai.agent.name", "tierwise.role"))
         exporter, _ = make(tmp_path, collector=sink.url, config=config)
         async with running(exporter):
             exporter.record(
-                steps.decision(), steps.outcome(), baggage={"tenant": "acme", "secret": "x"}
-            )
+                steps.decision(), steps.outcome(), 
+                baggage={
+                    "tenant": "acme", "secret": "x", "gen_ai.agent.name": "a", "tierwise.role": "b"
+                },
+            )  # fmt: skip
             await until(lambda: len(sink.spans) == 2)
         route = {a.key: a.value.string_value for a in sink.spans[0].attributes}
         assert route["tenant"] == "acme"
         assert "secret" not in route
+        assert "gen_ai.agent.name" not in route
+        assert route["tierwise.role"] == "worker"
 
 
 async def test_the_conventions_metrics_go_out_over_otlp(tmp_path: Path) -> None:

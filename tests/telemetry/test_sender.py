@@ -223,3 +223,28 @@ async def test_a_collector_token_is_sent_as_a_bearer(tmp_path: Path) -> None:
             await until(lambda: len(sink.spans) == 2)
         assert sink.headers[0]["authorization"] == "Bearer s3cret"
         assert "s3cret" not in repr(exporter.targets)
+
+
+async def test_a_collector_that_answers_slowly_fills_the_disk_before_anything_is_dropped(
+    tmp_path: Path,
+) -> None:
+    async with http_sink() as sink:
+        sink.hold.clear()
+        exporter, meters = make(
+            tmp_path, collector=sink.url, config=TelemetryConfig(queue_spans=700)
+        )
+        async with running(exporter):
+            ids = []
+            for seed in range(4):
+                ids += record(exporter, 150, seed=seed)
+                spooled = 450 * seed
+                await until(
+                    lambda spooled=spooled: (  # type: ignore[misc]
+                        meters.value("tierwise_telemetry_spooled_total") >= spooled
+                    )
+                )
+            assert sink.spans == []
+            sink.hold.set()
+            await until(lambda: len(sink.spans) == 1_200)
+        assert sorted(sink.span_ids) == sorted(ids)
+        assert dropped(meters, "collector", "queue_full") == 0

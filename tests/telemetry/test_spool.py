@@ -54,7 +54,7 @@ def test_the_oldest_make_room_and_are_counted(tmp_path: Path) -> None:
     spool = opened(tmp_path, bytes_max=3 * (100 + HEAD_BYTES))
     for number in range(1, 6):
         spool.write(batch(number), at_ns=number)
-    assert spool.lost_records == 1 + 2
+    assert spool.lost == {Signal.TRACES: 1 + 2}
     assert [kept.records for kept in drained(spool)] == [3, 4, 5]
 
 
