@@ -6,8 +6,10 @@ import msgspec
 
 from evals.answers import Answer, Finish, read_answer
 from evals.assembly import assembler
+from evals.catalogue import build_checks
+from evals.checks import Check
 from evals.steps import Step, read_step
-from telemetry.records import Dialect
+from telemetry.records import Dialect, Verdict
 
 DIALECTS = (Dialect.CHAT, Dialect.RESPONSES, Dialect.MESSAGES)
 
@@ -63,3 +65,14 @@ def with_tool(name: str, schema: Any, *, dialect: Dialect = Dialect.CHAT) -> Ste
         Dialect.MESSAGES: {"name": name, "input_schema": schema},
     }
     return a_step({"tools": [spelt[dialect]]}, dialect=dialect)
+
+
+def judged(answer: Answer | str, name: str, **parameters: Any) -> Verdict:
+    (check,) = build_checks([{"check": name, **parameters}])
+    assert isinstance(check.name, str)
+    quick: Check = check  # type: ignore[assignment]
+    return quick.check(says(answer) if isinstance(answer, str) else answer)
+
+
+def result(answer: Answer | str, name: str, **parameters: Any) -> str:
+    return str(judged(answer, name, **parameters).result)
