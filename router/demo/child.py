@@ -46,15 +46,16 @@ async def gateway(config: Path, policy: Path, *, otlp_port: int) -> AsyncIterato
     Raises:
         GatewayFailed: when it does not come up, with its last words.
     """
+    flags = ["--config", config, "--policy", policy, "--gateway", "127.0.0.1:0", "--json"]
+    flags += ["--otlp-http", f"127.0.0.1:{otlp_port}"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "import sys; from router.cli import main; sys.exit(main())",
-        "gateway", "--config", str(config), "--policy", str(policy),
-        "--gateway", "127.0.0.1:0", "--otlp-http", f"127.0.0.1:{otlp_port}", "--json",
-        stdin=asyncio.subprocess.DEVNULL,
+        sys.executable,
+        *["-m", "router.demo.watched", "gateway", *map(str, flags)],
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=LINE_BYTES_MAX,
-    )  # fmt: skip
+    )
     assert process.stderr is not None, "stderr was asked for"
     words: list[str] = []
     listening = asyncio.create_task(_collect(process.stderr, words))
