@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from learning.learner import Declared
 from router.policy import Policy, draw, hash_of
+from router.route import nearest
 from router.targets import Targets
 from telemetry.errors import ConfigError, InvalidRequest, PolicyDenied
 from telemetry.records import Arm, Context, Decision, Dialect, OnFail, Reason
@@ -157,6 +158,13 @@ def test_without_one_above_the_nearest_below_in_range_answers() -> None:
     built = policy('[roles.worker]\nrange = ["small", "frontier"]\n', tiers=tiers)
     decision = decide(built, context(dialect=RESPONSES))
     assert (str(decision.arm), decision.reason) == ("mid/accept", Reason.DIALECT)
+
+
+def test_the_nearest_is_above_first_and_close_by_either_way() -> None:
+    span = ("a", "b", "c", "d", "e")
+    assert nearest("c", span=span, speaking=span) == "c"
+    assert nearest("b", span=span, speaking=("a", "d", "e")) == "d"
+    assert nearest("e", span=span, speaking=("a", "c")) == "c"
 
 
 def test_no_tier_in_range_that_speaks_is_refused_with_role_dialect_tiers_and_remedy() -> None:
