@@ -54,8 +54,11 @@ class Findings:
 
     @property
     def saved_share(self) -> float | None:
-        """Share of uniform frontier's cost that routing saved; negative when it cost more."""
-        if self.frontier.usd == 0:
+        """Share of uniform frontier's cost that routing saved; negative when it cost more.
+
+        None when a check is broken: figures that do not add up support no claim.
+        """
+        if self.frontier.usd == 0 or not self.holds:
             return None
         return 1 - self.routed.usd / self.frontier.usd
 
@@ -201,11 +204,13 @@ def comparison(findings: Findings) -> list[str]:
     routed, frontier = findings.routed, findings.frontier
     saved = findings.saved_share
     points = (_right_share(frontier) - _right_share(routed)) * 100
+    claim = "unknown, because a check is broken"
+    if saved is not None:
+        claim = f"{saved:.1%} of the money, for {points:.1f} points fewer right answers"
     return [
         f"routed            ${routed.usd:.6f}   {_right_share(routed):.1%} of answers right",
         f"uniform frontier  ${frontier.usd:.6f}   {_right_share(frontier):.1%} of answers right",
-        f"saved             {'unknown' if saved is None else f'{saved:.1%}'} of the money, "
-        f"for {points:.1f} points fewer right answers",
+        f"saved             {claim}",
         METHOD,
     ]
 

@@ -208,8 +208,8 @@ async def gzip_unasked(wire: Wire, contact: Contact) -> None:
 
 
 async def redirect(wire: Wire, contact: Contact) -> None:
-    """Send the caller to another host: the one in the request's ``x-redirect-to``, or a canary."""
-    target = contact.headers.get("x-redirect-to", f"{wire.server.origin}/redirected/v1/models")
+    """Send the caller to ``server.redirect_to``, or to a healthy answer of this server."""
+    target = wire.server.redirect_to or f"{wire.server.origin}/redirected{contact.path}"
     await wire.send(head(302, "Found", f"location: {target}", "content-length: 0"))
 
 

@@ -177,6 +177,7 @@ class FaultServer:
         self.contacts: list[Contact] = []
         self.connections_count = 0
         self.switched: dict[str, str] = {}  # behaviour asked for -> behaviour met
+        self.redirect_to: str | None = None  # where `redirect` sends its peers
         self.wires: set[Wire] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.port = 0

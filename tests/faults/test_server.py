@@ -145,6 +145,15 @@ async def test_a_refused_port_refuses_and_a_blackhole_hangs() -> None:
         await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 0.3)
 
 
+async def test_a_redirect_names_the_host_it_is_told_to() -> None:
+    async with fault_server() as faults:
+        own, _ = await raw(faults, "redirect")
+        faults.redirect_to = "http://169.254.169.254/latest"
+        other, _ = await raw(faults, "redirect")
+    assert b"location: " + faults.origin.encode() + b"/redirected/" in own
+    assert b"location: http://169.254.169.254/latest\r\n" in other
+
+
 async def test_the_models_name_chooses_the_behaviour_and_a_switch_replaces_it() -> None:
     body = json.dumps({"model": "fault-status_503", "messages": []}).encode()
     async with fault_server() as faults:

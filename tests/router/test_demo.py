@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from genai_prices import Usage, calc_price
 
 from evals.workloads.steps import Said, StepResult
 from router.cli import exits
@@ -143,6 +144,20 @@ def test_a_bill_counts_each_kind_of_token_at_its_own_price() -> None:
     assert (bill.requests_count, bill.right_count) == (1, 1)
 
 
+@pytest.mark.parametrize("tier", files.TIERS)
+def test_the_demos_prices_are_the_list_prices_it_says_they_are(tier: str) -> None:
+    price = files.PRICES[tier]
+    million = 1_000_000
+    for usage, want in (
+        (Usage(input_tokens=million), price.input),
+        (Usage(output_tokens=million), price.output),
+        (Usage(input_tokens=million, cache_read_tokens=million), price.cache_read),
+        (Usage(input_tokens=million, cache_write_tokens=million), price.cache_write),
+    ):
+        listed = calc_price(usage, model_ref=price.like).total_price
+        assert float(listed) == pytest.approx(want)
+
+
 def sink_of(*spans: AttemptSpan, routes: tuple[str, ...] = ("d1",)) -> Sink:
     sink = Sink()
     sink.attempts.extend(spans)
@@ -185,3 +200,11 @@ def test_a_dearer_routing_shows_as_a_negative_saving() -> None:
     findings = report.Findings(spend=[], checks=[], routed=dear, frontier=cheap, seconds=1.0)
     assert findings.saved_share == pytest.approx(-0.5)
     assert "-50.0%" in "\n".join(report.comparison(findings))
+
+
+def test_no_saving_is_claimed_when_a_check_is_broken() -> None:
+    bill = ledgers.Bill(usd=1.0, requests_count=1, right_count=1)
+    broken = ledgers.Check(name="c", holds=False, found="")
+    findings = report.Findings(spend=[], checks=[broken], routed=bill, frontier=bill, seconds=1.0)
+    assert findings.saved_share is None
+    assert "unknown" in "\n".join(report.comparison(findings))
