@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
@@ -59,7 +60,7 @@ def build_checks(
     """
     if len(specs) > CHECKS_MAX:
         raise ConfigError(f"checks: {len(specs)} are too many", hint=f"at most {CHECKS_MAX}")
-    kinds = _kinds()
+    kinds = known_checks()
     checks: list[AnyCheck] = []
     for number, spec in enumerate(specs, 1):
         where = f"checks: number {number}"
@@ -94,8 +95,13 @@ def _nearest(name: str, kinds: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
 
 
-def _kinds() -> dict[str, Any]:
-    """Return every check's class, or entry point, by name; own ones may not hide ours."""
+@cache
+def known_checks() -> Mapping[str, Any]:
+    """Return every check's class, or entry point, by name; installed packages are read once.
+
+    Raises:
+        ConfigError: an own check would hide one of ours, or another own one.
+    """
     kinds: dict[str, Any] = {**BUILT_IN, **EXTERNAL}
     for entry in entry_points(group=GROUP):
         if entry.name in kinds:

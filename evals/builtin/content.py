@@ -16,13 +16,16 @@ class TextCheck(BuiltIn):
     """A check of the final text.
 
     It abstains where there is no final text to judge: on an answer that calls tools, on one that
-    could not be read whole, and on one of more than ``TEXT_MAX`` characters.
+    could be read only in part, and on one of more than ``TEXT_MAX`` characters. One of which
+    nothing could be read fails: the caller could not read it either.
     """
 
     def check(self, answer: Answer) -> Verdict:
         """Return the verdict on the answer's text."""
         if answer.tool_calls:
             return self.abstained("the answer calls tools")
+        if answer.malformed and not answer.text:
+            return self.failed("nothing of the answer could be read")
         if answer.malformed:
             return self.abstained("the answer could not be read whole")
         if len(answer.text) > TEXT_MAX:

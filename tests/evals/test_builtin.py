@@ -189,6 +189,7 @@ def test_checks_of_the_text_abstain_where_there_is_no_final_text(
     calling = says("Let me look.", tool_calls=(ToolCall("f", "{}"),))
     assert result(calling, name, **parameters) == "abstain"
     assert result(says("half of", malformed="cut"), name, **parameters) == "abstain"
+    assert result(says("", malformed="no JSON"), name, **parameters) == "fail"
     assert result("x" * 1_048_577, name, **parameters) == "abstain"
     assert result("= no =", name, **parameters) == "fail"
 

@@ -135,8 +135,10 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-checks\nVersion: 1.0\n")
         lines = "\n".join(f"{name} = own_checks:{target}" for name, target in points.items())
         (info / "entry_points.txt").write_text(f"[{catalogue.GROUP}]\n{lines}\n")
+        catalogue.known_checks.cache_clear()
 
     yield install
+    catalogue.known_checks.cache_clear()
     sys.modules.pop("own_checks", None)
 
 
