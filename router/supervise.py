@@ -250,10 +250,9 @@ class Supervisor:
             raise ConfigError(message, hint=hint)
         if not self._is_ready:
             one = essential[0]
+            message, hint = one.fault or (exit_words(one.exit_code), "its own log stands above")
             raise TierwiseError(
-                f"{one.child.name} ended {one.crashes} times while starting, "
-                f"at last with {exit_words(one.exit_code)}",
-                hint="its own messages stand above",
+                f"{one.child.name} ended {one.crashes} times while starting: {message}", hint=hint
             )
 
     def _drain(self, wakeup: socket.socket) -> bool:
@@ -381,9 +380,9 @@ def _child(
     threading.Thread(target=_end_with_parent, args=(drain_seconds,), daemon=True).start()
     try:
         code = run(*arguments)
-    except ConfigError as error:
+    except TierwiseError as error:
         report.send((error.message, error.hint))
-        code = CONFIG_EXIT
+        code = CONFIG_EXIT if isinstance(error, ConfigError) else 1
     report.close()
     sys.exit(code)
 

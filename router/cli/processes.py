@@ -1,6 +1,7 @@
 """Which processes `serve` and `gateway` start, and how they are shown while they run."""
 
 import contextlib
+import logging
 import os
 import random
 import shutil
@@ -14,18 +15,21 @@ from router.cli.announce import Announcer
 from router.cli.output import Screen
 from router.cli.probe import livez
 from router.config import Config
-from router.listen import Address, bind, bound
+from router.listen import Address, bind, bound, connects
 from router.policyfile import PolicyFile
 from router.reload import build
 from router.roles import DEFAULT
 from router.settings import Overrides, load, load_config
 from router.supervise import Child, Supervisor
-from telemetry.clock import SystemClock
+from telemetry.clock import Clock, SystemClock
 from telemetry.configfile import read
 from telemetry.errors import ConfigError
+from telemetry.prices import PriceBook
 
 PROBE_SECONDS = 0.25
-COLLECTOR_DRAIN_SECONDS = 15.0  # to write what has been received
+COLLECTOR_DRAIN_SECONDS = 45.0  # to write what has been received
+COLLECTOR_START_SECONDS = 10.0  # a slower collector does not hold back the word that all is ready
+LOG_FORMAT = "%(asctime)s %(levelname)s collector %(name)s: %(message)s"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,10 +56,15 @@ def run_gateway(files: Files, name: str, sock: socket.socket) -> int:
 
 def run_collector(files: Files) -> int:
     """Be the collector, in this process."""
+    from collector.pricing import BookPricing  # noqa: PLC0415 - the parent stays small
     from collector.process import run  # noqa: PLC0415 - the parent stays small
 
+    logging.basicConfig(
+        level=os.environ.get("TIERWISE_LOG_LEVEL", "INFO").upper(), format=LOG_FORMAT
+    )
     config = load_config(files.config_path, files.overrides)
-    return run(config.collector, policy_path=files.policy_path)
+    prices = PriceBook(config.prices, at=datetime.now(UTC))
+    return run(config.collector, policy_path=files.policy_path, pricing=BookPricing(prices))
 
 
 def checked(files: Files) -> tuple[Config, PolicyFile]:
@@ -81,6 +90,7 @@ def keep_running(files: Files, *, screen: Screen, collector: bool) -> int:
         ConfigError: when a file is wrong or an address is taken, before anything is started, or
             when the processes refuse their configuration.
     """
+    clock = SystemClock()
     config, policy = checked(files)
     address = Address.parse(config.gateway.listen, where="--gateway")
     with contextlib.ExitStack() as stack:
@@ -94,7 +104,7 @@ def keep_running(files: Files, *, screen: Screen, collector: bool) -> int:
         supervisor = Supervisor(
             [*_workers(files, config, sock, metrics), *([_collector(files)] if collector else [])],
             listeners=[sock],
-            ready=lambda: livez(address, timeout_seconds=PROBE_SECONDS) is not None,
+            ready=_readiness(address, overrides.console if collector else None, clock=clock),
             tell=Announcer(
                 screen,
                 gateway=address,
@@ -102,10 +112,25 @@ def keep_running(files: Files, *, screen: Screen, collector: bool) -> int:
                 roles=sorted({*policy.roles, DEFAULT}),
                 forget=_forgetter(metrics),
             ).tell,
-            clock=SystemClock(),
+            clock=clock,
             rng=random.Random(),  # noqa: S311 - jitter, not a secret
         )
         return supervisor.run()
+
+
+def _readiness(gateway: Address, console: str | None, *, clock: Clock) -> Callable[[], bool]:
+    """Return what says whether the gateway serves, and the collector too unless it dawdles."""
+    patience_ends = clock.monotonic() + COLLECTOR_START_SECONDS
+    address = None if console is None else Address.parse(console, where="--console")
+
+    def ready() -> bool:
+        if livez(gateway, timeout_seconds=PROBE_SECONDS) is None:
+            return False
+        if address is None or clock.monotonic() >= patience_ends:
+            return True
+        return connects(address, timeout_seconds=PROBE_SECONDS)
+
+    return ready
 
 
 def _workers(

@@ -237,7 +237,7 @@ def test_a_service_that_never_starts_gives_up(start: Callable[..., Service]) -> 
         service.answer()
     code, errors = service.ends()
     assert code == 1
-    assert "crash ended 5 times while starting, at last with exit code 3" in errors
+    assert "crash ended 5 times while starting: exit code 3" in errors
 
 
 def test_a_service_that_was_ready_goes_on_trying(start: Callable[..., Service]) -> None:
