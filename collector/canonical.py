@@ -26,6 +26,7 @@ _UNREASONED: Final = SLOTS["unreasoned_tokens"]
 _READ: Final = SLOTS["cache_read"]
 _WRITE: Final = SLOTS["cache_write"]
 _REASONING: Final = SLOTS["reasoning"]
+_THOUGHTS: Final = SLOTS["thought_tokens"]
 _COST: Final = SLOTS["cost"]
 _CURRENCY: Final = SLOTS["currency"]
 _COST_SOURCE: Final = SLOTS["cost_source"]
@@ -161,7 +162,10 @@ def call_tokens(slots: list[Any]) -> Tokens:
         total_in = slots[_UNCACHED] + cached
     elif total_in is not None and cached > total_in:
         total_in += cached
-    total_out = slots[_OUTPUT]
+    total_out, thoughts = slots[_OUTPUT], slots[_THOUGHTS]
+    if reasoning is None and thoughts is not None:
+        reasoning = thoughts
+        total_out = None if total_out is None else total_out + thoughts
     if total_out is None and slots[_UNREASONED] is not None:
         total_out = slots[_UNREASONED] + (reasoning or 0)
     elif total_out is not None and reasoning is not None and reasoning > total_out:

@@ -50,8 +50,8 @@ DIALECTS: Final = (
     "openlit",
     "openinference",
     "openllmetry",
-    "semconv",
     "semconv_old",
+    "semconv",
 )
 
 
@@ -191,8 +191,10 @@ FIELDS: Final[tuple[Field, ...]] = (
         langfuse=f"{_USAGE}output_reasoning_tokens",
         vercel="ai.usage.reasoningTokens ai.usage.outputTokenDetails.reasoningTokens",
         pydantic_ai="gen_ai.usage.details.reasoning_tokens",
-        coding_agent="reasoning_token_count thoughts_token_count",
+        coding_agent="reasoning_token_count",
     ),
+    # Gemini CLI counts thoughts outside the output tokens.
+    _field("thought_tokens", _COUNT, coding_agent="thoughts_token_count"),
     _field(
         "cost",
         _NUMBER,

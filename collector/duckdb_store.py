@@ -149,10 +149,8 @@ class DuckDBStore:
             self._connection.execute(queries.MARK_DIRTY, {"minutes": list(minutes)})
         biased = sum(batch.biased for batch in batches)
         if biased:
-            now_ns = time.time_ns()
-            self._connection.execute(
-                queries.NOTE, {"name": "biased_sampling", "at_ns": now_ns, "amount": biased}
-            )
+            bound = {"name": "biased_sampling", "at_ns": self._arrival_ns, "amount": biased}
+            self._connection.execute(queries.NOTE, bound)
 
     def _recover(self) -> None:
         """Leave the failed transaction and forget what was deduced from its rows."""

@@ -45,7 +45,8 @@ class Trace:
         self.trace_id = self.rng.randbytes(16)
 
     def span(
-        self, name: str = "chat m", with_: Attributes | None = None, *, parent: bytes | None = None, span_id: bytes | None = None,
+        self, name: str = "chat m", with_: Attributes | None = None, *,
+        parent: bytes | None = None, span_id: bytes | None = None,
         start_ns: int = NOW_NS, seconds: float = 1.0, status: int = 0,
         trace_id: bytes | None = None,
     ) -> bytes:  # fmt: skip
