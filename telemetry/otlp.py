@@ -7,7 +7,7 @@ tests/telemetry/test_otlp.py checks all of it against the official message class
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -176,10 +176,16 @@ class Envelope:
         self._scope = field(1, field(1, text(scope)))
         self._schema = field(3, text(schema_url))
 
-    def wrap(self, records: Iterable[bytes]) -> bytes:
+    def wrap(self, records: Sequence[bytes]) -> bytes:
         """Return one export request around records that already carry their tag (field 2).
 
         Requests may be joined end to end: protobuf reads that as one request with both.
         """
-        scoped = b"".join((self._scope, *records, self._schema))
-        return field(1, self._resource + field(2, scoped) + self._schema)
+        scoped = len(self._scope) + sum(map(len, records)) + len(self._schema)
+        scoped_head = b"\x12" + varint(scoped)
+        whole = len(self._resource) + len(scoped_head) + scoped + len(self._schema)
+        head = b"\x0a" + varint(whole)
+        # One copy of the records: half a megabyte, on the loop that relays answers.
+        return b"".join(
+            (head, self._resource, scoped_head, self._scope, *records, self._schema, self._schema)
+        )

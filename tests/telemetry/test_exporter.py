@@ -1,9 +1,10 @@
 from pathlib import Path
 
+from telemetry import names
 from telemetry.config import TelemetryConfig
 from telemetry.spans import Content
 from tests.telemetry import steps
-from tests.telemetry.exporting import EXPORTED, make, other, record, running
+from tests.telemetry.exporting import EXPORTED, dropped, make, other, record, running
 from tests.telemetry.sinks import http_sink, until
 
 
@@ -86,3 +87,45 @@ async def test_without_an_endpoint_steps_are_only_counted(tmp_path: Path) -> Non
         assert exporter._waiting_spans == 0
     assert meters.value("tierwise_telemetry_recorded_total") == 10
     assert not (tmp_path / "spool").exists()
+
+
+async def test_steps_recorded_before_the_start_are_sent_and_those_after_the_end_counted(
+    tmp_path: Path,
+) -> None:
+    async with http_sink() as sink:
+        exporter, meters = make(tmp_path, collector=sink.url)
+        ids = record(exporter, 2, seed=1)
+        async with running(exporter):
+            await until(lambda: len(sink.spans) == 4)
+        record(exporter, 3, seed=2)
+        assert sorted(sink.span_ids) == sorted(ids)
+        assert dropped(meters, "all", "shutdown") == 6
+
+
+async def test_the_standard_limit_on_the_length_of_values_counts(tmp_path: Path) -> None:
+    async with http_sink() as sink:
+        env = {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "4"}
+        exporter, _ = make(tmp_path, collector=sink.url, env=env)
+        async with running(exporter):
+            record(exporter, 1)
+            await until(lambda: len(sink.spans) == 2)
+        values = {a.value.string_value for span in sink.spans for a in span.attributes}
+        assert max(map(len, values)) == 4
+
+
+async def test_every_request_names_the_service_the_scope_and_the_schema(tmp_path: Path) -> None:
+    async with http_sink() as sink:
+        exporter, meters = make(tmp_path, collector=sink.url)
+        async with running(exporter):
+            record(exporter, 1)
+            meters.observe(steps.decision(), steps.outcome())
+            await until(lambda: len(sink.spans) == 2 and len(sink.events) == 1)
+        await until(lambda: len(sink.metrics) == 2)  # closing sends the last figures
+        for signal, request in sink.requests:
+            parts = {"traces": "spans", "logs": "logs", "metrics": "metrics"}[signal]
+            (whole,) = getattr(request, f"resource_{parts}")
+            (scoped,) = getattr(whole, f"scope_{parts}")
+            resource = {a.key: a.value.string_value for a in whole.resource.attributes}
+            assert resource["service.name"] == "tierwise"
+            assert scoped.scope.name == "tierwise"
+            assert whole.schema_url == scoped.schema_url == names.SCHEMA_URL

@@ -234,8 +234,9 @@ async def test_a_collector_that_answers_slowly_fills_the_disk_before_anything_is
             tmp_path, collector=sink.url, config=TelemetryConfig(queue_spans=700)
         )
         async with running(exporter):
-            ids = []
-            for seed in range(4):
+            ids = record(exporter, 150, seed=99)
+            await until(lambda: sink.tries == 1)
+            for seed in range(1, 4):
                 ids += record(exporter, 150, seed=seed)
                 spooled = 450 * seed
                 await until(
