@@ -29,17 +29,20 @@ SPANS_SECONDS_MAX = 5.0  # for the last spans to arrive, once the gateway has en
 
 
 def run(*, json: bool = False) -> int:
-    """Run the demo; return 0 only when every one of its checks holds.
+    """Run the demo; return 0 only when every one of its checks holds, 130 when interrupted.
 
     Raises:
         TierwiseError: when a client library is missing or the gateway does not start.
-        KeyboardInterrupt: on Ctrl-C, when every child has ended.
     """
-    return asyncio.run(_interruptible(_demo(Screen(json=json), SystemClock())))
+    screen = Screen(json=json)
+    code = asyncio.run(_interruptible(_demo(screen, SystemClock())))
+    if code == exits.INTERRUPTED:
+        screen.note("interrupted; every process of the demo has ended")
+    return code
 
 
 async def _interruptible(demo: Awaitable[int]) -> int:
-    """Await ``demo``; SIGTERM unwinds it as Ctrl-C does, so that no child is left."""
+    """Await ``demo``; Ctrl-C and SIGTERM unwind it, so that no child is left."""
     task = asyncio.ensure_future(demo)
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError):

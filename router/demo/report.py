@@ -115,8 +115,8 @@ def step_line(number: int, result: StepResult) -> str:
         mark = f"FAILED {said.error[:60]}"
     tokens = f"{_known(said.input_tokens)} in {_known(said.output_tokens)} out"
     return (
-        f"{number:>4}  {result.role:<16}{result.step:<16}{result.tier or '?':<10}"
-        f"{said.headers.get('model', '?'):<24}{tokens:<18}{cost:<12} {mark}"
+        f"{number:>4} {result.role:<16}{result.step:<15}{result.tier or '?':<9}"
+        f"{said.headers.get('model', '?'):<23}{tokens:<17}{cost:<12}{mark}"
     )
 
 

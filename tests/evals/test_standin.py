@@ -279,7 +279,7 @@ async def test_a_share_of_requests_is_refused_when_it_is_told_so(
 async def test_a_peer_that_leaves_mid_stream_is_billed_for_what_it_got(
     http: aiohttp.ClientSession,
 ) -> None:
-    async with serving(StandinConfig(pace=0.2)) as standin:
+    async with serving(StandinConfig(pace=5)) as standin:
         body = body_of("Summarise.\n<ticket>From: A B <a@b.org>\nDE-123456</ticket>", stream=True)
         answer = await http.post(f"{standin.base_url}/chat/completions", json=body)
         for _ in range(4):
