@@ -7,10 +7,13 @@ import numpy as np
 from evals.replay import Brief, News
 from evals.simulate import Served
 from evals.worlds import Floats, Ints
-from learning.arms import Arms
+from learning.arms import Arms, Chain
 from learning.compose import Layout
 from learning.derive import Derived, Settings, Situation, derive
 from learning.tally import STATS, Stat, Tally
+from learning.watch import Alarm, Change, Outcomes, Watch
+
+Reference = tuple[Floats, Floats]
 
 
 class Tierwise:
@@ -26,6 +29,9 @@ class Tierwise:
         self._alarms: list[int] = []
         self._price: Mapping[str, float] = dict.fromkeys(brief.tiers, 1.0)
         self._absent: set[str] = set()
+        self._since: dict[str, int] = {}
+        self._watches = dict.fromkeys(brief.tiers, Watch())
+        self.changes: list[tuple[int, str, Alarm]] = []
         self._derived = self._derive(None)
 
     @property
@@ -39,31 +45,106 @@ class Tierwise:
         self._epoch += 1
         sums = attempts(served, layout=self._layout, roles=len(self._brief.role_names))
         sums += labels(labelled, layout=self._layout, roles=len(self._brief.role_names))
+        self._watch(served, labelled)
         self._tally = Tally(
             cells=self._tally.cells,
             prefixes=self._tally.prefixes,
             epochs={**self._tally.epochs, self._epoch: sums},
         ).bounded()
         self._price = dict(zip(self._brief.tiers, news.price.tolist(), strict=True))
+        pairs = zip(self._brief.tiers, news.absent, strict=False)
+        self._absent = {tier for tier, absent in pairs if absent}
         self._derived = self._derive(self._derived)
+
+    def _watch(self, served: Served, labelled: Served) -> None:
+        """Compare what came with what should have come; an alarm starts the model anew."""
+        known = self._derived.references
+        for tier in self._brief.tiers:
+            for signal, rows in (
+                ("flags", flag_outcomes(served, layout=self._layout, tier=tier, known=known)),
+                ("labels", label_outcomes(labelled, layout=self._layout, tier=tier, known=known)),
+            ):
+                self._watches[tier], alarm = self._watches[tier].see(signal, rows[0])
+                if alarm is None:
+                    continue
+                number = int(rows[1][alarm.index])
+                self.changes.append((number, tier, alarm))
+                self._since[tier] = self._epoch
+                if alarm.change is Change.WORSE:
+                    self._alarms.append(int(served.number[-1]) + 1)
 
     def _derive(self, previous: Derived | None) -> Derived:
         brief = self._brief
-        shape = (len(brief.role_names), len(brief.arms))
+        usable = [not self._absent.intersection(path) for path in brief.chains]
+        token = np.array([0.0, 1.0, 0.0])  # the world's usage stands as output tokens
         return derive(
             self._layout,
-            total=self._tally.total(half_life=self._settings.half_life, since={}, kept=0.05),
+            tally=self._tally,
             situation=Situation(
                 floor=brief.floors.overall,
                 role_floors=brief.floors.roles,
                 declared=brief.declared,
-                allowed=np.ones(shape, dtype=bool),
-                tier_cost=dict(zip(brief.tiers, brief.tier_cost.tolist(), strict=True)),
+                allowed=np.tile(np.array(usable), (len(brief.role_names), 1)),
+                price={tier: token * price for tier, price in self._price.items()},
+                typical={
+                    tier: token * cost
+                    for tier, cost in zip(brief.tiers, brief.tier_cost, strict=True)
+                },
+                since=self._since,
             ),
-            price=self._price,
             previous=previous,
             settings=self._settings,
+            rng=np.random.default_rng(self._epoch),
         )
+
+
+def flag_outcomes(
+    served: Served, *, layout: Layout, tier: str, known: Mapping[tuple[Chain, str], Reference]
+) -> tuple[Outcomes, Ints]:
+    """Unflagged attempts of a tier as 1, flagged ones as 0, and their request numbers."""
+    found = []
+    for index, path in enumerate(layout.arms.chains):
+        for step in range(len(path)):
+            key = (path[: step + 1], "P")
+            if path[step] != tier or key not in known:
+                continue
+            made = (served.arm == index) & (served.depth > step)
+            flagged = (served.depth > step + 1) | served.flagged
+            low, high = known[key]
+            role = served.role[made]
+            good = 1.0 - flagged[made]
+            found.append((served.number[made], good, 1 - high[role], 1 - low[role]))
+    return _in_order(found)
+
+
+def label_outcomes(
+    served: Served, *, layout: Layout, tier: str, known: Mapping[tuple[Chain, str], Reference]
+) -> tuple[Outcomes, Ints]:
+    """Labelled quality of what a tier delivered, and the request numbers."""
+    found = []
+    for index, path in enumerate(layout.arms.chains):
+        for step in range(len(path)):
+            if path[step] != tier:
+                continue
+            made = (served.arm == index) & (served.depth == step + 1)
+            for kind, wanted in (("U", ~served.flagged), ("B", served.flagged), ("D", made)):
+                if (path[: step + 1], kind) in known:
+                    which = made & wanted
+                    low, high = known[path[: step + 1], kind]
+                    role = served.role[which]
+                    found.append((served.number[which], served.label[which], low[role], high[role]))
+    return _in_order(found)
+
+
+def _in_order(found: list[tuple[Ints, Floats, Floats, Floats]]) -> tuple[Outcomes, Ints]:
+    """Outcomes in the order of their requests; those without a reference are left out."""
+    if not found:
+        nothing = np.zeros(0)
+        return Outcomes(values=nothing, low=nothing, high=nothing), np.zeros(0, dtype=np.int64)
+    number, values, low, high = (np.concatenate(part) for part in zip(*found, strict=True))
+    order = np.argsort(number, kind="stable")
+    order = order[np.isfinite(low[order])]
+    return Outcomes(values=values[order], low=low[order], high=high[order]), number[order]
 
 
 def attempts(served: Served, *, layout: Layout, roles: int) -> Floats:

@@ -1,187 +1,197 @@
-"""From evidence to probabilities: estimate, compose, explore, solve."""
+"""From evidence to probabilities: estimate, compose, explore, allow for selection, solve, damp."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from learning.arms import Arms
-from learning.components import Belief, Estimate, estimate
+from learning.arms import Chain
 from learning.compose import Composed, Layout, compose
 from learning.explore import exploration
+from learning.margins import selection
+from learning.measure import attempt_costs, estimates
 from learning.programme import Bound, Programme, Solution, solve
-from learning.tally import Floats, Stat
+from learning.tally import Floats, Tally
+from learning.watch import references
+
+Bools = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The learner's constants: one setting for every deployment."""
 
-    z: float = 1.64
-    tolerance: float = 0.005  # of the floor
-    role_z: float = 1.0
-    half_life: float = 20_000.0  # attempts
-    damping: float = 0.7  # share of the previous mix that a cheaper one keeps
-    budget: float = 0.08  # exploration share at most
-    trickle: float = 0.004
-    spare: float = 0.0025
-    topc: float = 50.0
-    sel: float = 1.0
-    pess: float = 0.0
-    pc: float = 4.0
-    trust: float = 1500.0
-    trust_z: float = 0.0
+    z: float = 1.64  # deviations between an estimate and its lower bound
+    role_z: float = 1.0  # the same inside a role with a floor of its own
+    tolerance: float = 0.005  # shortfall that counts as none, as a share of the floor
+    selection: float = 0.5  # share of the winner's curse that shrinkage leaves
+    budget: float = 0.12  # exploration share of a role at most
+    trickle: float = 0.005  # share per start tier that keeps a cheaper arm alive
+    spare: float = 0.005  # quality that exploration may cost while nothing is proven, of the floor
+    damping: float = 0.7  # share of the mix in force that a cheaper one keeps
+    half_life: float = 20_000.0  # attempts after which quality evidence weighs half
+    cost_half_life: float = 2_000.0  # the same for tokens
+    mix_half_life: float = 5_000.0  # requests after which the role mix weighs half
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Situation:
-    """What is known outside the evidence.
+    """What is known outside the evidence; r roles, a arms.
 
-    ``floor`` and ``role_floors`` (roles,) as declared; ``declared`` (roles,) is the table's arm;
-    ``allowed`` (roles, arms); ``tier_cost`` maps a tier to a typical cost of an attempt, USD.
+    ``floor`` and ``role_floors`` (r,) or None are declared; ``declared`` (r,) is the table's arm;
+    ``allowed`` (r, a) what the policy permits; ``price`` USD per input, output and cached token of
+    each tier, (3,); ``typical`` the tokens of an attempt before any was seen, (3,); ``since`` the
+    first epoch that counts for a model, after its last alarm.
     """
 
     floor: float
     role_floors: Floats | None
     declared: np.ndarray[tuple[int], np.dtype[np.int64]]
-    allowed: np.ndarray[tuple[int, int], np.dtype[np.bool_]]
-    tier_cost: Mapping[str, float]
+    allowed: Bools
+    price: Mapping[str, Floats]
+    typical: Mapping[str, Floats]
+    since: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Derived:
-    """Probabilities (roles, arms), the programme's solution and the estimates behind them."""
+    """Probabilities (r, a), the solution they lean towards and the estimates behind them.
+
+    ``references`` holds low and high reference means (r,) of every component for the detectors.
+    """
 
     shares: Floats
     solution: Solution
     arms: Composed
-    trusted: bool
-
-
-def estimates(layout: Layout, *, total: Floats, floor: float, settings: Settings) -> list[Estimate]:
-    """Every component of the layout from (roles, prefixes, STATS) sums."""
-    found = []
-    for part in layout.parts:
-        sums = total[:, layout.arms.prefix_index[part.prefix]]
-        if part.kind == "P":
-            flagged = sums[:, Stat.FLAGGED]
-            found.append(
-                estimate(
-                    count=sums[:, Stat.ATTEMPTS],
-                    total=flagged,
-                    squares=flagged,
-                    belief=Belief(mean=0.3, variance=0.2, count=4.0),
-                )
-            )
-            continue
-        passed = sums[:, Stat.PASSED_W : Stat.PASSED_WQQ + 1]
-        failed = sums[:, Stat.FAILED_W : Stat.FAILED_WQQ + 1]
-        label = {"U": passed, "B": failed, "D": passed + failed}[part.kind]
-        scale = np.where(label[:, 1] > 0, label[:, 0] / np.maximum(label[:, 1], 1e-12), 0.0)
-        top = part.prefix == (layout.arms.tiers[-1],)
-        mean = {"U": floor - 0.1 - settings.pess, "B": 0.3 - settings.pess, "D": floor if len(part.prefix) == 1 else floor - 0.1 - settings.pess}
-        found.append(
-            estimate(
-                count=label[:, 0] * scale,
-                total=label[:, 2] * scale,
-                squares=label[:, 3] * scale,
-                belief=Belief(mean=floor + 0.1 * (1 - floor) if top else mean[part.kind], variance=0.16, count=settings.topc if top else settings.pc),
-            )
-        )
-    return found
-
-
-def attempt_costs(
-    arms: Arms, *, total: Floats, price: Mapping[str, float], tier_cost: Mapping[str, float]
-) -> Floats:
-    """Expected USD of an attempt after each prefix, (roles, prefixes), shrunk to what roles share."""
-    costs = np.zeros(total.shape[:2])
-    for index, prefix in enumerate(arms.prefixes):
-        sums = total[:, index]
-        unit = price[prefix[-1]]
-        count, used = sums[:, Stat.ATTEMPTS], sums[:, Stat.TOKENS_OUT] * unit
-        common = (used.sum() + 4.0 * tier_cost[prefix[-1]] * unit) / (count.sum() + 4.0)
-        costs[:, index] = (used + 4.0 * common) / (count + 4.0)
-    return costs
+    weights: Floats
+    references: Mapping[tuple[Chain, str], tuple[Floats, Floats]]
 
 
 def derive(
     layout: Layout,
     *,
-    total: Floats,
+    tally: Tally,
     situation: Situation,
-    price: Mapping[str, float],
     previous: Derived | None,
     settings: Settings,
+    rng: np.random.Generator,
 ) -> Derived:
-    """Turn weighted sums (roles, prefixes, STATS) into the next probabilities."""
+    """The next probabilities, from a tally over the layout's prefixes and the roles as cells.
+
+    A cheaper mix is approached step by step (``damping``); a dearer or safer one at once.
+    """
+    total = tally.total(half_life=settings.half_life, since=situation.since)
+    recent = tally.total(half_life=settings.cost_half_life, since=situation.since)
+    table = [layout.arms.chains[arm][0] for arm in situation.declared.tolist()]
+    measured = estimates(
+        layout,
+        total=total,
+        floor=situation.floor,
+        declared={tier: table.count(tier) / len(table) for tier in layout.arms.tiers},
+    )
     arms = compose(
         layout,
-        estimates=estimates(layout, total=total, floor=situation.floor, settings=settings),
+        estimates=[found for found, _ in measured],
         attempt_cost=attempt_costs(
-            layout.arms, total=total, price=price, tier_cost=situation.tier_cost
+            layout.arms, recent=recent, price=situation.price, typical=situation.typical
         ),
     )
-    roles, count = arms.quality.shape
-    first = [index for index, prefix in enumerate(layout.arms.prefixes) if len(prefix) == 1]
-    seen = total[:, first, Stat.ATTEMPTS].sum(axis=1) + 1.0
-    weights = seen / seen.sum()
-    start = np.zeros((roles, count))
-    start[np.arange(roles), situation.declared] = 1.0
-    base = start if previous is None else previous.solution.shares
+    asked = tally.mix(half_life=settings.mix_half_life) + 1.0
+    weights = asked / asked.sum()
+    base = _declared(situation) if previous is None else previous.solution.shares
     worth = 0.0 if previous is None else previous.solution.price_of_quality
+    solution = _solve(
+        arms,
+        starts=[chain[0] for chain in layout.arms.chains],
+        weights=weights,
+        situation=situation,
+        base=base,
+        worth=worth,
+        settings=settings,
+        rng=rng,
+    )
+    shares = solution.shares
+    if previous is not None and solution.proven:
+        shares = _damped(shares, previous=previous, arms=arms, weights=weights, settings=settings)
+        shares = np.where(situation.allowed, shares, 0.0)
+        shares = shares / shares.sum(axis=1, keepdims=True)
+    return Derived(
+        shares=shares,
+        solution=solution,
+        arms=arms,
+        weights=weights,
+        references={
+            (part.prefix, part.kind): references(found, count=count)
+            for part, (found, count) in zip(layout.parts, measured, strict=True)
+        },
+    )
+
+
+def _declared(situation: Situation) -> Floats:
+    """The declared table as shares (roles, arms)."""
+    shares = np.zeros(situation.allowed.shape)
+    shares[np.arange(len(shares)), situation.declared] = 1.0
+    return shares
+
+
+def _solve(  # noqa: PLR0913 - the parts of one programme
+    arms: Composed,
+    *,
+    starts: list[str],
+    weights: Floats,
+    situation: Situation,
+    base: Floats,
+    worth: float,
+    settings: Settings,
+    rng: np.random.Generator,
+) -> Solution:
+    """Solve with exploration inside the programme and the winner's curse on top of the floor."""
     dear = float((weights @ arms.cost).max())
+    price_of_quality = worth if worth > 0 else 5.0 * dear
     least = exploration(
         arms,
+        starts=starts,
         shares=base,
         allowed=situation.allowed,
-        price_of_quality=worth if worth > 0 else 5.0 * dear,
-        budget=np.full(roles, settings.budget),
+        price_of_quality=price_of_quality,
+        budget=settings.budget,
         trickle=settings.trickle,
     )
-    bound = Bound(z=settings.z, tolerance=settings.tolerance * situation.floor)
-    role_bound = Bound(z=settings.role_z, tolerance=settings.tolerance * situation.floor)
-    from learning.margins import selection
-    extra = 0.0
-    if settings.sel > 0 and worth > 0:
-        extra = settings.sel * selection(arms, weights=weights, allowed=situation.allowed, price_of_quality=worth, rng=np.random.default_rng(0))
+    curse = 0.0 if worth <= 0 else selection(
+        arms,
+        weights=weights,
+        allowed=situation.allowed,
+        price_of_quality=price_of_quality,
+        rng=rng,
+    )
+    tolerance = settings.tolerance * situation.floor
     programme = Programme(
         arms=arms,
         weights=weights,
-        floor=situation.floor + extra,
+        floor=situation.floor + settings.selection * curse,
         role_floors=situation.role_floors,
         least=least,
         allowed=situation.allowed,
-        bound=bound,
-        role_bound=role_bound,
+        bound=Bound(z=settings.z, tolerance=tolerance),
+        role_bound=Bound(z=settings.role_z, tolerance=tolerance),
     )
     solution = solve(programme, near=base)
-    if not solution.proven:
-        from dataclasses import replace
-        safest = (arms.quality - settings.z * arms.deviation).argmax(axis=1)
-        best = arms.quality[np.arange(roles), safest]
-        loss = float((weights[:, None] * least * np.maximum(best[:, None] - arms.quality, 0)).sum())
-        spare = max(float(weights @ best) - situation.floor, 0.0) + settings.spare * situation.floor
-        if loss > spare:
-            programme = replace(programme, least=least * spare / loss)
-            solution = solve(programme, near=base)
-    trusted = False
-    labels = float(total[:, :, Stat.PASSED_W].sum() + total[:, :, Stat.FAILED_W].sum())
-    if labels < settings.trust:
-        from dataclasses import replace
+    if solution.proven:
+        return solution
+    lower = np.where(situation.allowed, arms.quality - settings.z * arms.deviation, -np.inf)
+    best = arms.quality[np.arange(len(weights)), lower.argmax(axis=1)]
+    risk = weights[:, None] * least * np.maximum(best[:, None] - arms.quality, 0.0)
+    spare = max(float(weights @ best) - situation.floor, 0.0) + settings.spare * situation.floor
+    scale = min(1.0, spare / max(float(risk.sum()), 1e-12))
+    return solve(replace(programme, least=least * scale), near=base) if scale < 1 else solution
 
-        top = layout.arms.chains.index((layout.arms.tiers[-1],))
-        mask = np.zeros((roles, count), dtype=bool)
-        mask[:, top] = True
-        mask[np.arange(roles), situation.declared] = True
-        alternative = solve(
-            replace(programme, allowed=mask, bound=Bound(z=settings.trust_z)), near=base
-        )
-        if alternative.proven and alternative.cost < solution.cost:
-            solution, trusted = alternative, True
-    shares = solution.shares
-    if previous is not None and not trusted and solution.proven and settings.damping > 0:
-        old = (weights[:, None] * previous.shares * arms.cost).sum()
-        if solution.cost < old:
-            shares = settings.damping * previous.shares + (1 - settings.damping) * shares
-    return Derived(shares=shares, solution=solution, arms=arms, trusted=trusted)
+
+def _damped(
+    shares: Floats, *, previous: Derived, arms: Composed, weights: Floats, settings: Settings
+) -> Floats:
+    """A step towards a cheaper mix; a dearer one at once."""
+    before = float((weights[:, None] * previous.shares * arms.cost).sum())
+    after = float((weights[:, None] * shares * arms.cost).sum())
+    if after >= before:
+        return shares
+    return settings.damping * previous.shares + (1 - settings.damping) * shares

@@ -13,6 +13,8 @@ Fails when an arm looks worse than it is by more than ``OPTIMISM`` deviations; t
 every cheaper arm alive for that.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from learning.compose import Composed
@@ -34,16 +36,18 @@ def safe_share(*, quality: float, floor: float) -> float:
 def exploration(
     arms: Composed,
     *,
+    starts: Sequence[str],
     shares: Floats,
     allowed: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
     price_of_quality: float,
-    budget: Floats,
+    budget: float,
     trickle: float,
 ) -> Floats:
     """Least share of every arm (roles, arms).
 
-    ``budget`` (roles,) is the share of a role that may be spent on hope; ``trickle`` is the share
-    that every arm cheaper than the mix in force keeps.
+    ``starts`` names each arm's first tier; ``budget`` is the share of a role that may be spent on hope; ``trickle`` is the share that the
+    best arm of every start tier keeps as long as it is cheaper than the mix in force, so that a
+    model which recovers is noticed.
     """
     worth = price_of_quality * arms.quality - arms.cost
     current = (shares * worth).sum(axis=1, keepdims=True)
@@ -52,8 +56,15 @@ def exploration(
     regret = np.maximum(current - worth, 0.0)
     score = np.where(hope > 0, hope**2 / (hope + regret + 1e-300), 0.0)
     total = score.sum(axis=1, keepdims=True)
-    spent = np.where(total > 0, score / np.maximum(total, 1e-300), 0.0) * budget[:, None]
+    spent = np.where(total > 0, score / np.maximum(total, 1e-300), 0.0) * budget
     spent_now = (shares * arms.cost).sum(axis=1, keepdims=True)
     gain = (hope.max(axis=1) / np.maximum(FULL_AT * spent_now[:, 0], 1e-300)).clip(0.0, 1.0)
     cheaper = allowed & (arms.cost < spent_now)
-    return spent * gain[:, None] + np.where(cheaper, trickle / shares.shape[1], 0.0)
+    alive = np.zeros(shares.shape)
+    for tier in set(starts):
+        own = np.array([start == tier for start in starts])
+        rank = np.where(cheaper & own, worth, -np.inf)
+        best = rank.argmax(axis=1)
+        rows = np.arange(len(rank))
+        alive[rows, best] += np.where(np.isfinite(rank[rows, best]), trickle, 0.0)
+    return spent * gain[:, None] + alive

@@ -100,22 +100,32 @@ class Tally:
         epochs = {old[-1]: folded, **{number: self.epochs[number] for number in kept}}
         return Tally(cells=self.cells, prefixes=self.prefixes, epochs=epochs)
 
-    def total(self, *, half_life: float, since: Mapping[str, int], kept: float) -> Floats:
+    def total(self, *, half_life: float, since: Mapping[str, int]) -> Floats:
         """Weighted sums over epochs, (cells, prefixes, STATS).
 
         An epoch weighs 2^(-later attempts / ``half_life``), counted per prefix over all cells:
         evidence ages with use. Epochs of a prefix before ``since`` of one of its models (its last
-        alarm) weigh ``kept``.
+        alarm) are ignored.
         """
         total = np.zeros((len(self.cells), len(self.prefixes), STATS))
         later = np.zeros(len(self.prefixes))
         start = np.array([max((since.get(m, 0) for m in p), default=0) for p in self.prefixes])
         for number in sorted(self.epochs, reverse=True):
             sums = self.epochs[number]
-            weight = np.exp2(-later / half_life) * np.where(number < start, kept, 1.0)
+            weight = np.exp2(-later / half_life) * (number >= start)
             total += sums * weight[None, :, None]
             later += sums[:, :, Stat.ATTEMPTS].sum(axis=0)
         return total
+
+    def mix(self, *, half_life: float) -> Floats:
+        """How many requests each cell asked, (cells,), aged by all later requests alike."""
+        first = [index for index, prefix in enumerate(self.prefixes) if len(prefix) == 1]
+        asked, later = np.zeros(len(self.cells)), 0.0
+        for number in sorted(self.epochs, reverse=True):
+            counts = self.epochs[number][:, first, Stat.ATTEMPTS].sum(axis=1)
+            asked += counts * 2.0 ** (-later / half_life)
+            later += float(counts.sum())
+        return asked
 
 
 def merged(tallies: Iterable[Tally]) -> Tally:
