@@ -97,7 +97,9 @@ class AiohttpUpstream:
             return await self._session.post(
                 url, data=_payload(body), headers=headers, allow_redirects=False
             )
-        except aiohttp.ServerDisconnectedError:
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             # The provider closed an idle connection as we wrote to it: nothing was answered,
             # and this race is the one case in which the same bytes may go out again unasked.
             return await self._session.post(
