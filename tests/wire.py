@@ -157,7 +157,8 @@ async def provider(serve: Serve) -> AsyncIterator[Provider]:
         assert task is not None
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-        await found._connected(reader, writer)
+        with contextlib.suppress(asyncio.CancelledError):  # the test is over
+            await found._connected(reader, writer)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**20)
     found.port = server.sockets[0].getsockname()[1]

@@ -62,7 +62,7 @@ def documents(draw: st.DrawFn) -> tuple[dict[str, Any], bytes]:
 
 
 @given(documents(), st.dictionaries(KEYS, VALUES, max_size=3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_edits_set_their_fields_and_leave_every_other_value(
     document: tuple[dict[str, Any], bytes], edits: dict[str, Any]
 ) -> None:
@@ -72,7 +72,7 @@ def test_edits_set_their_fields_and_leave_every_other_value(
 
 
 @given(documents(), VALUES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_one_replaced_value_leaves_every_byte_before_and_after_it(
     document: tuple[dict[str, Any], bytes], new: Any
 ) -> None:
@@ -105,7 +105,7 @@ def test_no_edit_gives_the_same_bytes(document: tuple[dict[str, Any], bytes]) ->
 
 
 @given(st.dictionaries(KEYS, VALUES, min_size=1, max_size=5), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_top_level_key_that_stands_twice_is_always_refused(
     value: dict[str, Any], data: st.DataObject
 ) -> None:
@@ -137,7 +137,7 @@ def test_arbitrary_bytes_are_parsed_or_refused_and_nothing_else(raw: bytes) -> N
 
 
 @given(documents(), st.integers(0, 400), st.binary(max_size=3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_damaged_documents_are_parsed_as_python_reads_them_or_refused(
     document: tuple[dict[str, Any], bytes], place: int, damage: bytes
 ) -> None:

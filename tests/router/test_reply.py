@@ -97,7 +97,7 @@ async def test_unknown_fields_of_a_request_reach_the_provider_byte_for_byte() ->
         (429, "application/json", "retry-after: 17\r\nx-ratelimit-remaining-tokens: 0\r\n"),
         (500, "text/plain", ""),
         (503, "application/json", "retry-after: 3\r\n"),
-        (529, "application/json", ""),
+        (529, "application/json", "retry-after: 9\r\n"),
         (302, "text/html", "location: http://127.0.0.1:1/elsewhere\r\n"),
     ],
 )
