@@ -1,251 +1,224 @@
-"""The attempts of one step: the tier's models in turn, then up the ladder as the arm says."""
+"""The attempts of one step: who is asked, who next, and whose answer the caller gets."""
 
-import asyncio
-from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final
 
-from yarl import URL
-
-from router import headers, reply
-from router.body import as_json
-from router.exchange import Exchange, Trial
+from evals.steps import Step
+from router import headers, ladder, reply
+from router.attempt import Call, Delivered, Down, Ended, Way
+from router.exchange import Exchange, Held
+from router.judge import Judge
+from router.ladder import Candidate
 from router.request import Request, Send
+from router.retry import RETRIED, pause_seconds
 from router.route import Route
-from router.targets import Target
-from router.upstream import Answer
-from router.usage import StreamReader, read_answer
-from telemetry import propagation
-from telemetry.errors import UpstreamError
-from telemetry.records import Arm, Cause, Decision, Dialect
+from telemetry.errors import CheckFailed, UpstreamError
+from telemetry.records import Cause, Decision, Result
 
-# Statuses with which a provider says "not now": the next model may do better.
-DOWN: Final = frozenset({408, 429, 500, 502, 503, 504, 529})
-
-
-class Candidate(NamedTuple):
-    """A model to try next, and why."""
-
-    tier: str
-    target: Target
-    cause: Cause
-
-
-def candidates(route: Route, arm: Arm) -> Iterator[Candidate]:
-    """Yield whom to ask, in order, as long as each one before is down."""
-    tier: str | None = arm.tier
-    cause = Cause.START
-    while tier is not None:
-        for target in route.targets(tier):
-            yield Candidate(tier, target, cause)
-            cause = Cause.FAILOVER
-        tier = route.after_fail(arm, tier)
-        cause = Cause.ESCALATION
+RETRIES_PER_TIER_MAX: Final = 1
 
 
 async def walk(
     exchange: Exchange, asked: Request, decision: Decision, send: Send, produced: Callable[[], None]
 ) -> None:
-    """Try one candidate after the other until one answers; deliver that answer.
+    """Ask one candidate after the other until an answer is good enough; deliver that one.
 
-    ``produced`` is called once nothing more is wanted of a provider. When all are down the last
-    one's answer is delivered as it came.
+    When none is, the caller gets the best answer that failed its checks, or the last provider's
+    own error. ``produced`` is called once nothing more is wanted of a provider.
 
     Raises:
-        UpstreamError: all are down and the last one gave no answer at all.
+        CheckFailed: no answer passed and the role wants an error rather than the best one.
+        UpstreamError: there is no answer at all.
     """
     route = exchange.loaded.policy.route(decision.context)
-    passed_on = headers.upstream(asked.received)
-    ladder = candidates(route, decision.arm)
-    candidate = next(ladder)
-    while True:
-        following = next(ladder, None)
-        trial = exchange.try_on(candidate.target, tier=candidate.tier, cause=candidate.cause)
-        call = _Call(exchange, asked, trial, is_last=following is None)
-        try:
-            answer = await call.send(passed_on, route)
-            if await call.deliver(answer, send, produced):
-                return
-        except UpstreamError as error:
-            call.fail(error)
-            if following is None or exchange.delivering:
-                raise
-        except asyncio.CancelledError:
-            call.abandon()
-            raise
-        assert following is not None, "the last candidate's answer is always delivered"
-        candidate = following
-
-
-class _Call:
-    """One attempt under way."""
-
-    def __init__(self, exchange: Exchange, asked: Request, trial: Trial, *, is_last: bool) -> None:
-        self._exchange = exchange
-        self._asked = asked
-        self._trial = trial
-        self._is_last = is_last
-        self._settled = False
-        self._answer: Answer | None = None
-        self._hide_usage = False
-
-    async def send(self, passed_on: list[tuple[str, str]], route: Route) -> Answer:
-        """Send the step to the trial's model and return its answer, headers only."""
-        exchange, trial = self._exchange, self._trial
-        traceparent = propagation.format_traceparent(
-            exchange.trace_id, trial.span_id, sampled=exchange.sampled
-        )
-        sent = exchange.gateway.clock.monotonic()
-        try:
-            self._answer = answer = await exchange.gateway.upstream.send(
-                _url(trial.target.base_url, exchange.endpoint.path),
-                [*passed_on, *trial.target.headers, ("traceparent", traceparent)],
-                self._body(route),
-            )
-        finally:
-            exchange.waited_seconds += exchange.gateway.clock.monotonic() - sent
-        trial.status = answer.status
-        return answer
-
-    async def deliver(self, answer: Answer, send: Send, produced: Callable[[], None]) -> bool:
-        """Deliver the answer; return False when another candidate should be asked instead."""
-        if answer.status in DOWN and not self._is_last:
-            self._trial.billed = False
-            self._settle(f"http_{answer.status}")
-            answer.close()
-            return False
-        if answer.status == 200 and _is_stream(answer):
-            return await self._deliver_stream(answer, send, produced)
-        return await self._deliver_whole(answer, send, produced)
-
-    async def _deliver_whole(
-        self, answer: Answer, send: Send, produced: Callable[[], None]
-    ) -> bool:
-        exchange, trial = self._exchange, self._trial
-        began = exchange.gateway.clock.monotonic()
-        content = await answer.read(exchange.gateway.answer_bytes_max)
-        exchange.waited_seconds += exchange.gateway.clock.monotonic() - began
-        if content is None:
-            return await self._relay(answer, send, produced)
-        answer.close()
-        exchange.keep_text(trial, content)
-        trial.reading = read_answer(exchange.endpoint.dialect, content)
-        failed = answer.status >= 400
-        trial.billed = not failed
-        self._settle(f"http_{answer.status}" if failed else None)
-        produced()
-        await reply.whole(exchange, answer, content, send)
-        return True
-
-    async def _relay(self, answer: Answer, send: Send, produced: Callable[[], None]) -> bool:
-        """Deliver an answer too long to be read in memory, piece by piece and unread."""
-        exchange = self._exchange
-        await reply.start(exchange, answer, send, trial=self._trial, length_known=True)
-        async for piece in answer.pieces():
-            await reply.piece(piece, send)
-        self._settle(None)
-        produced()
-        await reply.end(exchange, answer.status, send)
-        return True
-
-    async def _deliver_stream(
-        self, answer: Answer, send: Send, produced: Callable[[], None]
-    ) -> bool:
-        exchange, trial = self._exchange, self._trial
-        clock = exchange.gateway.clock
-        reader = StreamReader(exchange.endpoint.dialect, hide_usage=self._hide_usage)
-        pieces = answer.pieces()
-        began = clock.monotonic()
-        first = await anext(pieces, b"")
-        exchange.waited_seconds += clock.monotonic() - began
-        trial.first_chunk_seconds = clock.monotonic() - trial.started
-        out = reader.feed(first)
-        if _may_hold_error(first) and reader.reading.error_type and not self._is_last:
-            self._settle(None)
-            answer.close()
-            return False
-        await reply.start(exchange, answer, send, trial=trial, length_known=False)
-        try:
-            await self._pass_on(first, out, reader, send)
-            async for piece in pieces:
-                await self._pass_on(piece, reader.feed(piece), reader, send)
-            await self._pass_on(b"", reader.end(), reader, send)
-        except UpstreamError as error:
-            trial.error_type = error.type
-            await reply.piece(reply.error_event(exchange, error), send)
-        else:
-            await self._mind_the_end(reader, send)
-        answer.close()
-        self._settle(None)
-        produced()
-        await reply.end(exchange, answer.status, send)
-        return True
-
-    async def _pass_on(self, piece: bytes, out: bytes, reader: StreamReader, send: Send) -> None:
-        """Send first, read afterwards."""
-        if out:
-            await reply.piece(out, send)
-        self._trial.reading = reader.reading
-        self._exchange.keep_text(self._trial, piece)
-
-    async def _mind_the_end(self, reader: StreamReader, send: Send) -> None:
-        """Tell the caller when a stream ended in the middle of an answer."""
-        reading = reader.reading
-        if reading.finished or reading.finish_reasons or reading.error_type or not reader.events:
-            return
-        self._trial.error_type = "truncated"
-        error = UpstreamError(
-            "upstream_broken", "the provider ended its stream in the middle of the answer"
-        )
-        await reply.piece(reply.error_event(self._exchange, error), send)
-
-    def fail(self, error: UpstreamError) -> None:
-        """Settle an attempt that no answer, or only a part of one, came of."""
-        self._trial.billed = error.code != "upstream_unreachable"
-        self._settle(error.type)
-        self._hang_up()
-
-    def abandon(self) -> None:
-        """Settle an attempt whose caller has left, and hang up on its provider."""
-        self._settle("client_closed")
-        self._hang_up()
-
-    def _hang_up(self) -> None:
-        if self._answer is not None:
-            self._answer.close()
-
-    def _settle(self, error_type: str | None) -> None:
-        if self._settled:
-            return
-        self._settled = True
-        self._trial.error_type = error_type or self._trial.error_type
-        self._exchange.settle(self._trial)
-
-    def _body(self, route: Route) -> bytes:
-        target = self._trial.target
-        values = {"model": as_json(target.request_model)}
-        for key, value in route.params(self._trial.tier).items():
-            values[key] = as_json(value)
-        if self._asked.stream and route.dialect is Dialect.CHAT and target.stream_usage:
-            options = self._asked.body.get("stream_options", dict) or {}
-            if options.get("include_usage") is not True:
-                self._hide_usage = True
-                values["stream_options"] = as_json({**options, "include_usage": True})
-        return self._asked.body.with_values(values)
-
-
-def _may_hold_error(first: bytes) -> bool:
-    """Say whether a stream's first bytes deserve to be read before they go on."""
-    return b"error" in first or b"failed" in first
-
-
-def _is_stream(answer: Answer) -> bool:
-    return any(
-        name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
-        for name, value in answer.headers
+    step = Step(role=route.role, dialect=route.dialect, fields=asked.body.fields)
+    way = Way(
+        exchange=exchange,
+        asked=asked,
+        route=route,
+        judge=Judge(exchange, step, route.checks if exchange.endpoint.inference else ()),
+        passed_on=tuple(headers.upstream(asked.received)),
+        send=send,
+        produced=produced,
     )
+    await Chain(way, decision).run()
 
 
-@lru_cache(maxsize=1_024)
-def _url(base_url: str, path: str) -> URL:
-    return URL(base_url + path)
+class Chain:
+    """One step's walk."""
+
+    def __init__(self, way: Way, decision: Decision) -> None:
+        self._way = way
+        self._exchange = way.exchange
+        self._gateway = way.exchange.gateway
+        self._route: Route = way.route
+        self._decision = decision
+        self._flagged: list[Held] = []
+        self._down: Down | None = None
+        self._retried_tier: str | None = None
+
+    async def run(self) -> None:
+        """Walk to the end."""
+        self._gateway.retries.request()
+        candidate: Candidate | None = self._open_to(ladder.first(self._route, self._decision.arm))
+        while candidate is not None:
+            ended = await self._ask(candidate)
+            if isinstance(ended, Delivered):
+                return self._remember(candidate, ended)
+            if isinstance(ended, Down):
+                self._down = ended
+                candidate = await self._after_down(candidate, ended)
+            elif _passes(ended.held):
+                return await self._deliver(ended.held)
+            else:
+                self._flagged.append(ended.held)
+                candidate = self._after_flag(candidate)
+        return await self._deliver_best()
+
+    async def _ask(self, candidate: Candidate) -> Ended:
+        exchange, target = self._exchange, candidate.target
+        trial = exchange.try_on(target, tier=candidate.tier, cause=candidate.cause)
+        signed_by = {attempt.provider for attempt in exchange.attempts}
+        call = Call(self._way, trial, foreign=bool(signed_by - {target.provider}))
+        try:
+            ended = await call.make()
+        except BaseException:
+            self._gateway.breakers.gave_up(target.model)
+            raise
+        if isinstance(ended, Down):
+            self._gateway.breakers.failed(target.model)
+        else:
+            self._gateway.breakers.answered(target.model)
+        return ended
+
+    # Whom to ask next --------------------------------------------------------------------------
+
+    async def _after_down(self, candidate: Candidate, down: Down) -> Candidate | None:
+        """Return whom to ask after a call that gave no answer."""
+        if self._may_not_repeat(down) or self._is_out_of_attempts():
+            return None
+        following = ladder.after_down(self._route, self._decision.arm, candidate)
+        if following is not None:
+            following = self._open_to(following)
+        if following is None or following.tier != candidate.tier:
+            again = await self._again(candidate, down)
+            if again is not None:
+                return again
+        if following is None or not self._gateway.retries.take():
+            return None
+        if following.tier != candidate.tier:
+            self._count_escalation()
+        return following
+
+    async def _again(self, candidate: Candidate, down: Down) -> Candidate | None:
+        """Return the same model once more, after a pause, if it only said "not now"."""
+        if down.held is None or down.held.attempt.status not in RETRIED:
+            return None
+        if self._retried_tier == candidate.tier:
+            return None
+        pause = pause_seconds(down.retry_after_seconds, self._gateway.rng)
+        if pause is None or not self._gateway.retries.take():
+            return None
+        self._retried_tier = candidate.tier
+        began = self._gateway.clock.monotonic()
+        await self._gateway.clock.sleep(pause)
+        self._exchange.waited_seconds += self._gateway.clock.monotonic() - began
+        return candidate._replace(cause=Cause.RETRY)
+
+    def _after_flag(self, candidate: Candidate) -> Candidate | None:
+        """Return whom to ask after an answer that failed its checks."""
+        following = ladder.after_flag(self._route, self._decision.arm, candidate)
+        if following is None:
+            if candidate.tier == self._route.tiers[-1]:
+                self._exchange.replan = True
+            return None
+        if self._route.rules.side_effects or self._is_out_of_attempts():
+            return None
+        if not self._count_escalation():
+            return None
+        return self._open_to(following)
+
+    def _open_to(self, candidate: Candidate) -> Candidate | None:
+        """Return ``candidate`` or the first after it whose circuit lets the step through.
+
+        When every circuit is open the first is asked all the same: better one call that may fail
+        than a gateway that refuses everything.
+        """
+        found: Candidate | None = candidate
+        while found is not None:
+            if self._gateway.breakers.allows(found.target.model):
+                return found
+            following = ladder.after_down(self._route, self._decision.arm, found)
+            found = following
+        return candidate
+
+    def _may_not_repeat(self, down: Down) -> bool:
+        """Say whether the model may have acted on a step that has side effects."""
+        unsent = down.error is not None and down.error.code == "upstream_unreachable"
+        return self._route.rules.side_effects and not unsent
+
+    def _is_out_of_attempts(self) -> bool:
+        return len(self._exchange.attempts) >= self._route.rules.attempts_max
+
+    def _count_escalation(self) -> bool:
+        """Count an escalation against the plan's budget; False once it is spent."""
+        plan = self._decision.context.plan
+        if plan is None:
+            return True
+        budget = self._exchange.loaded.policy.plan_escalations_max
+        if self._gateway.memory.escalations(plan) >= budget:
+            self._exchange.replan = True
+            return False
+        if self._gateway.memory.escalated(plan) >= budget:
+            self._exchange.replan = True
+        return True
+
+    # What the caller gets ----------------------------------------------------------------------
+
+    async def _deliver_best(self) -> None:
+        """Deliver the best answer that failed its checks, else the last provider's own error."""
+        if self._flagged and self._route.rules.unpassed == "refuse":
+            best = self._best()
+            raise CheckFailed(
+                "check_failed",
+                f"no tier of role {self._route.role!r} gave an answer that passed its checks "
+                f"({best.verdict.reason if best.verdict else 'no verdict'})",
+                hint='revise the step, or set unpassed = "answer" for the role',
+            )
+        if self._flagged:
+            return await self._deliver(self._best())
+        assert self._down is not None, "a walk ends with an answer, a flag or a failure"
+        if self._down.held is not None:
+            return await self._deliver(self._down.held)
+        assert isinstance(self._down.error, UpstreamError)
+        raise self._down.error
+
+    def _best(self) -> Held:
+        """Return the flagged answer with the highest score; of equals the last, dearest one."""
+
+        def score(held: Held) -> float:
+            return held.verdict.score or 0.0 if held.verdict else 0.0
+
+        best = self._flagged[0]
+        for held in self._flagged[1:]:
+            if score(held) >= score(best):
+                best = held
+        return best
+
+    async def _deliver(self, held: Held) -> None:
+        self._way.produced()
+        self._exchange.delivered = held.attempt
+        await reply.held(self._exchange, held, self._way.send)
+
+    def _remember(self, candidate: Candidate, ended: Delivered) -> None:
+        """Start the session higher after a stream whose checks failed when it was already out."""
+        context = self._decision.context
+        failed = ended.verdict is not None and ended.verdict.result is Result.FAIL
+        above = self._route.after_fail(self._decision.arm, candidate.tier)
+        if failed and above is not None and context.session is not None:
+            place = self._exchange.loaded.policy.ladder.index(above)
+            self._gateway.memory.raise_to(context.session, context.role, tier=place)
+
+
+def _passes(held: Held) -> bool:
+    return held.verdict is None or held.verdict.result is not Result.FAIL

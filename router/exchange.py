@@ -3,13 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from evals.checks import overall
 from router.gateway import Gateway
 from router.reload import Loaded
 from router.request import Endpoint, Request, Scope, parent_of
 from router.targets import Target
+from router.upstream import Answer
 from router.usage import Reading
 from telemetry import propagation
-from telemetry.records import Attempt, Cause, Decision, Outcome
+from telemetry.records import Attempt, Cause, Decision, Outcome, Result, Verdict
 from telemetry.spans import Content
 
 CLIENT_CLOSED: Final = 499  # as nginx writes a caller that hung up
@@ -32,6 +34,18 @@ class Trial:
     reading: Reading = field(default_factory=Reading)
     billed: bool = True  # False when the provider cannot have done any work
     answer_text: bytes = b""  # kept only when the operator records text
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """An answer that is here and has not gone out."""
+
+    answer: Answer
+    pieces: tuple[bytes, ...]  # as they came, so that a held stream is replayed frame by frame
+    stream: bool
+    attempt: Attempt
+    verdict: Verdict | None  # of all checks; None when there was none
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,6 +54,7 @@ class Exchange:
 
     gateway: Gateway
     endpoint: Endpoint
+    query: str  # of the caller's URL; it goes on to the provider
     loaded: Loaded
     started: float
     decision_id: str
@@ -50,7 +65,9 @@ class Exchange:
     decision: Decision | None = None
     attempts: list[Attempt] = field(default_factory=list)
     answers: list[bytes | None] = field(default_factory=list)  # texts, one per attempt
-    waited_seconds: float = 0.0  # for providers
+    delivered: Attempt | None = None  # whose answer the caller gets; the last one by default
+    replan: bool = False  # the plan's escalations are spent, or the top tier failed its checks
+    waited_seconds: float = 0.0  # for providers and for slow checks
     overhead_seconds: float | None = None
     delivering: bool = False  # the first byte of a reply is out
     ended: bool = False
@@ -62,6 +79,7 @@ class Exchange:
         return cls(
             gateway=gateway,
             endpoint=endpoint,
+            query=scope.get("query_string", b"").decode("latin-1"),
             loaded=gateway.loaded(),
             started=gateway.clock.monotonic(),
             decision_id=_decision_id(gateway),
@@ -119,6 +137,7 @@ class Exchange:
             tokens=reading.tokens,
             cost_usd=cost,
             cost_source=None if cost is None else "local",
+            verdicts=trial.verdicts,
         )
         self.attempts.append(attempt)
         self.answers.append(trial.answer_text or None)
@@ -141,6 +160,7 @@ class Exchange:
             return
         if not self.endpoint.inference:
             return
+        quality, source = self._quality()
         outcome = Outcome(
             decision_id=self.decision_id,
             trace_id=self.trace_id,
@@ -152,6 +172,8 @@ class Exchange:
             status=status,
             error_code=error_code,
             overhead_seconds=self.overhead_seconds,
+            quality=quality,
+            quality_source=source,
         )
         self.gateway.meters.observe(self.decision, outcome)
         self.gateway.recorder.record(
@@ -160,6 +182,19 @@ class Exchange:
             baggage=self.request.baggage if self.request else {},
             content=self._content(),
         )
+
+    def _quality(self) -> tuple[float | None, str | None]:
+        """Return the score of the answer the caller got, and the check it is from."""
+        if not self.attempts:
+            return None, None
+        verdicts = (self.delivered or self.attempts[-1]).verdicts
+        if not verdicts:
+            return None, None
+        whole = overall(verdicts)
+        if whole.result is Result.ABSTAIN:
+            return None, None
+        named = (v.check for v in verdicts if v.result is whole.result)
+        return whole.score, next(named, None)
 
     def _content(self) -> Content | None:
         bytes_max = self.gateway.content_bytes_max

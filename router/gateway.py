@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from learning.learner import Learner
+from router.breaker import Breakers, RetryBudget
 from router.reload import Loaded
 from router.request import Limits
+from router.sessions import Memory
 from router.upstream import Upstream
 from telemetry.clock import Clock
 from telemetry.metrics import Meters
@@ -52,5 +54,8 @@ class Gateway:
     rng: random.Random
     limits: Limits
     load: Load
+    breakers: Breakers
+    retries: RetryBudget
+    memory: Memory
     answer_bytes_max: int = 16_777_216  # a longer answer is relayed unread
     content_bytes_max: int | None = None  # of each body; None: text is not recorded

@@ -121,7 +121,7 @@ def _kind(field: FieldInfo) -> str:
     return ", ".join([kind, *limits])
 
 
-def _kind_of(annotation: Any) -> str:
+def _kind_of(annotation: Any) -> str:  # noqa: PLR0911 - one return a kind reads best
     bare = plain(annotation)
     arguments = get_args(bare)
     if get_origin(bare) is Literal:
@@ -132,6 +132,8 @@ def _kind_of(annotation: Any) -> str:
         return f"list of {_kind_of(arguments[0])}"
     if get_origin(bare) is dict:
         return "table"
+    if bare is None:
+        return " or ".join(_kind_of(part) for part in get_args(annotation))
     if isinstance(bare, type) and issubclass(bare, StrEnum):
         return " · ".join(f"`{value}`" for value in bare)
     return _WORDS[bare]

@@ -7,6 +7,8 @@ from datetime import date
 from hashlib import blake2b, sha256
 from typing import Any, Self
 
+from evals.catalogue import build_checks
+from evals.checks import close_checks
 from learning.learner import Learner
 from router.policyfile import PinConfig, PolicyFile, ShapeRule
 from router.roles import DEFAULT
@@ -42,6 +44,8 @@ class Policy:
             (rules.role, rules.mode): rules for rules in rules_of(file)
         }
         self.roles = frozenset(role for role, _ in self.rules)
+        self.plan_escalations_max = file.plans.escalations_max
+        self._checks = {key: build_checks(rules.checks) for key, rules in self.rules.items()}
         self._names = _model_names(file)
         self._models = {model: targets.target(model) for model in self._names.values()}
         self._table: dict[Key, Route] = {}  # what no arm can serve is in _denied instead
@@ -64,6 +68,11 @@ class Policy:
     def table(self) -> Mapping[Key, Route]:
         """Every route by (role, mode, dialect); steps without one are denied."""
         return self._table
+
+    async def close(self) -> None:
+        """Give back what checks hold, once no step uses this policy any more."""
+        for checks in self._checks.values():
+            await close_checks(checks)
 
     def targets(self, tier: str, dialect: Dialect) -> tuple[Target, ...]:
         """Return the models of ``tier`` that speak ``dialect``, in order of failover."""
@@ -183,6 +192,8 @@ class Policy:
             learn=rules.learn,
             quality_floor=rules.quality_floor,
             pin=None,
+            checks=self._checks[rules.role, rules.mode],
+            rules=rules,
             models={tier: self._targets[tier, dialect] for tier in tiers},
             fields=self._fields(tiers, dialect),
         )
@@ -227,6 +238,8 @@ class Policy:
             learn="off",
             quality_floor=rules.quality_floor,
             pin=target,
+            checks=self._checks[rules.role, rules.mode],
+            rules=rules,
             models={tier: (target,)},
             fields=self._fields((tier,), dialect),
         )

@@ -105,6 +105,30 @@ class RoleRules(Section):
         "or move within limits; off when absent",
     )
     pin: PinConfig | None = Field(None, description="hold the role to one model")
+    checks: tuple[str | dict[str, JsonValue], ...] | None = Field(
+        None,
+        description="tests that an answer must pass before it is accepted: names, or tables with "
+        "the name under `check` and its parameters; none when absent",
+        max_length=32,
+    )
+    stream: Literal["pass", "hold"] | None = Field(
+        None,
+        description="relay a stream as it comes and check it afterwards, or hold it until it has "
+        "passed; pass when absent",
+    )
+    unpassed: Literal["answer", "refuse"] | None = Field(
+        None,
+        description="what the caller gets when no answer passed: the best one, or error 422; "
+        "answer when absent",
+    )
+    side_effects: bool | None = Field(
+        None,
+        description="asking a model may itself change something, so no step that may have reached "
+        "one is sent again; false when absent",
+    )
+    attempts_max: int | None = Field(
+        None, ge=1, le=16, description="most model calls for one step; 4 when absent"
+    )
 
 
 class RoleConfig(RoleRules):
@@ -150,6 +174,18 @@ class ShapeRule(Section):
                 f"the rule for role {self.role!r} has no condition and would match all"
             )
         return self
+
+
+class PlansConfig(Section):
+    """Plans of plan-and-execute agents, as `x-tierwise-plan` names them."""
+
+    escalations_max: int = Field(
+        5,
+        ge=0,
+        le=1_000,
+        description="escalations a plan may cost before it should be revised; once they are spent "
+        "its steps stay where they are and replies carry `x-tierwise-replan: true`",
+    )
 
 
 class CallersConfig(Section):
@@ -206,6 +242,9 @@ class PolicyFile(Section):
     )
     shapes: tuple[ShapeRule, ...] = Field(
         (), description="roles by shape of the request, first match wins", max_length=100
+    )
+    plans: PlansConfig = Field(
+        default_factory=PlansConfig, description="what one plan may cost in escalations"
     )
     callers: CallersConfig = Field(default_factory=CallersConfig)
     alerts: AlertsConfig = Field(default_factory=AlertsConfig)

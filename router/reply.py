@@ -4,26 +4,31 @@ from functools import lru_cache
 from typing import Final
 
 from router import envelopes, headers
-from router.exchange import Exchange, Trial
+from router.exchange import Exchange, Held, Trial
 from router.request import Send
 from router.upstream import Answer
 from telemetry import propagation
 from telemetry.errors import StepError
+from telemetry.records import Verdict
 
 Headers = list[tuple[bytes, bytes]]
 
 _JSON: Final = (b"content-type", b"application/json")
 
 
-async def whole(exchange: Exchange, answer: Answer, content: bytes, send: Send) -> None:
+async def held(exchange: Exchange, held: Held, send: Send) -> None:
     """Deliver an answer that is here in full, and record the step."""
+    answer, pieces = held.answer, held.pieces
     found = [*headers.downstream(answer.headers, length_known=False)]
-    found.append((b"content-length", b"%d" % len(content)))
-    found += _ours(exchange, with_cost=True)
+    if not held.stream:
+        found.append((b"content-length", b"%d" % sum(map(len, pieces))))
+    found += _ours(exchange, verdict=held.verdict, with_cost=True)
     exchange.delivering = True
     await send({"type": "http.response.start", "status": answer.status, "headers": found})
     exchange.end(answer.status)
-    await send({"type": "http.response.body", "body": content})
+    last = len(pieces) - 1
+    for number, content in enumerate(pieces):
+        await send({"type": "http.response.body", "body": content, "more_body": number < last})
 
 
 async def start(
@@ -73,7 +78,13 @@ def error_event(exchange: Exchange, error: StepError) -> bytes:
     return envelopes.event(error, exchange.endpoint.dialect, request_id=exchange.decision_id)
 
 
-def _ours(exchange: Exchange, *, running: Trial | None = None, with_cost: bool = False) -> Headers:
+def _ours(
+    exchange: Exchange,
+    *,
+    running: Trial | None = None,
+    verdict: Verdict | None = None,
+    with_cost: bool = False,
+) -> Headers:
     """Return the headers that stand on every reply."""
     overhead_ms = exchange.note_overhead() * 1e3
     found: Headers = [
@@ -99,6 +110,10 @@ def _ours(exchange: Exchange, *, running: Trial | None = None, with_cost: bool =
             found.append((b"x-tierwise-escalated-from", decision.arm.tier.encode()))
     if decision.context.role_unknown is not None:
         found.append((b"x-tierwise-warning", b"unknown role; the default role's policy applies"))
+    if verdict is not None:
+        found.append((b"x-tierwise-check", verdict.result.encode()))
+    if exchange.replan:
+        found.append((b"x-tierwise-replan", b"true"))
     if with_cost:
         found += _cost(exchange)
     return found
@@ -108,7 +123,8 @@ def _answering(exchange: Exchange, running: Trial | None) -> tuple[str | None, s
     if running is not None:
         return running.tier, running.target.model
     if exchange.attempts:
-        return exchange.attempts[-1].tier, exchange.attempts[-1].model
+        attempt = exchange.delivered or exchange.attempts[-1]
+        return attempt.tier, attempt.model
     return None, None
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from router.rules import Learn
+from evals.checks import AnyCheck
+from router.rules import Learn, Rules
 from router.targets import Target
 from telemetry.records import Arm, Dialect, OnFail, Reason
 
@@ -23,6 +24,8 @@ class Route:
     learn: Learn
     quality_floor: float | None
     pin: Target | None  # the only model that may answer
+    checks: tuple[AnyCheck, ...]
+    rules: Rules  # what the policy says of the role beyond where its steps go
     models: Mapping[str, tuple[Target, ...]]  # by tier
     fields: Mapping[str, Mapping[str, Any]]  # by tier
 

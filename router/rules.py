@@ -1,10 +1,11 @@
 """What policy.toml means: every role with its defaults filled in, and every fault of the table."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal
 
+from evals.catalogue import build_checks
 from router.policyfile import PinConfig, PolicyFile, RoleConfig, RoleRules
 from router.roles import AUTO, DEFAULT
 from router.shaperule import contradiction, covers
@@ -12,6 +13,8 @@ from telemetry.errors import ConfigError
 from telemetry.records import OnFail
 
 Learn = Literal["off", "observe", "propose", "bounded"]
+Unpassed = Literal["answer", "refuse"]
+ATTEMPTS_MAX = 4
 
 BOTH_ALERTS = (
     "a cost alert alone teaches a router to get cheap and dumb; "
@@ -45,6 +48,11 @@ class Rules:
     learn: Learn
     pin: PinConfig | None
     caller_pins: bool
+    checks: tuple[str | Mapping[str, Any], ...]
+    hold: bool
+    unpassed: Unpassed
+    side_effects: bool
+    attempts_max: int
 
     @property
     def where(self) -> str:
@@ -88,6 +96,15 @@ def _filled(file: PolicyFile, name: str, mode: str | None) -> Rules:
         learn=next((layer.learn for layer in layers if layer.learn), "off"),
         pin=next((layer.pin for layer in layers if layer.pin), None),
         caller_pins=file.callers.pins if role.caller_pins is None else role.caller_pins,
+        checks=next((layer.checks for layer in layers if layer.checks is not None), ()),
+        hold=next((layer.stream for layer in layers if layer.stream), "pass") == "hold",
+        unpassed=next((layer.unpassed for layer in layers if layer.unpassed), "answer"),
+        side_effects=next(
+            (layer.side_effects for layer in layers if layer.side_effects is not None), False
+        ),
+        attempts_max=next(
+            (layer.attempts_max for layer in layers if layer.attempts_max), ATTEMPTS_MAX
+        ),
     )
 
 
@@ -143,6 +160,7 @@ def _role_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
     if not unknown:
         yield from _range_faults(file, rules)
     yield from _learning_faults(file, rules)
+    yield from _check_faults(rules)
     if rules.pin is not None and not any(
         rules.pin.model in tier.models for tier in file.tiers.values()
     ):
@@ -152,6 +170,20 @@ def _role_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
             message=f"model {rules.pin.model!r} is in no tier, so its tier is not known",
             remedy=f"add it to the models of a tier{nearest_name(rules.pin.model, models)}",
         )
+
+
+def _check_faults(rules: Rules) -> Iterator[Fault]:
+    try:
+        build_checks(rules.checks)
+    except ConfigError as error:
+        yield Fault(where=f"{rules.where}.checks", message=error.message, remedy=error.hint)
+    for key, wanted in (("stream", rules.hold), ("unpassed", rules.unpassed == "refuse")):
+        if wanted and not rules.checks:
+            yield Fault(
+                where=f"{rules.where}.{key}",
+                message="it waits for checks and the role has none",
+                remedy="add checks, or leave it out",
+            )
 
 
 def _range_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ from typing import Final
 from router import chain, reply, request, roles, shape
 from router.exchange import CLIENT_CLOSED, Exchange
 from router.gateway import Gateway
+from router.raising import raised
 from router.request import Endpoint, Receive, Request, Scope, Send
 from telemetry.errors import Internal, InvalidRequest, Overloaded, StepError
 from telemetry.records import Context, Decision
@@ -72,12 +73,13 @@ def decide(exchange: Exchange, asked: Request) -> Decision:
     context = context_of(exchange, asked)
     if asked.caller is not None:
         asked.caller.must_hold(context.role)
-    return exchange.loaded.policy.decide(
+    decision = exchange.loaded.policy.decide(
         context,
         decision_id=exchange.decision_id,
         at_ns=gateway.clock.now_ns(),
         learner=gateway.learner,
     )
+    return raised(exchange, asked, decision)
 
 
 def context_of(exchange: Exchange, asked: Request) -> Context:
@@ -106,6 +108,7 @@ def context_of(exchange: Exchange, asked: Request) -> Context:
         mode=asked.mode,
         plan=asked.plan,
         key=asked.caller.name if asked.caller else None,
+        budget=asked.caller.budget if asked.caller else None,
         caller_pin=None if alias is not None else _pin(exchange, asked, role),
     )
 

@@ -100,9 +100,17 @@ class StreamReader:
     for, so bytes can go on before they are looked at. Never raises on odd events.
     """
 
-    def __init__(self, dialect: Dialect, *, hide_usage: bool = False) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        hide_usage: bool = False,
+        tell: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """``tell`` hears of every whole event, once it has been read."""
         self.events = 0
         self._reading = Reading()
+        self._tell = tell
         self._hide_usage = hide_usage
         self._read = _EVENTS[dialect]
         self._splitter = sse.Splitter()
@@ -149,6 +157,8 @@ class StreamReader:
         self.events += 1
         with contextlib.suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             self._read(self._reading, data)
+        if self._tell is not None:
+            self._tell(event)
 
 
 def _is_usage_frame(event: bytes) -> bool:

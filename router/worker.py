@@ -21,11 +21,13 @@ import uvloop
 from learning.learner import Declared
 from router import settings
 from router.app import Health, create_app
+from router.breaker import Breakers, RetryBudget
 from router.config import Config
 from router.gateway import Gateway, Load
 from router.listen import Address
 from router.reload import Reloader
 from router.request import Limits
+from router.sessions import Memory
 from router.upstream import AiohttpUpstream
 from telemetry.clock import Clock, SystemClock
 from telemetry.exporter import Exporter
@@ -88,6 +90,9 @@ async def _serve(
             body_seconds=config.gateway.timeouts.body_seconds,
         ),
         load=Load(steps_max=config.gateway.steps_max),
+        breakers=Breakers(clock=clock, rng=rng),
+        retries=RetryBudget(clock=clock),
+        memory=Memory(clock=clock),
         content_bytes_max=config.telemetry.content_bytes_max if config.telemetry.content else None,
     )
     server = _server(config, gateway, _health(worker, reloader, meters, clock=clock))

@@ -46,6 +46,12 @@ METRICS: Final = (
         "US dollars of all model calls whose cost is known",
     ),
     Metric(
+        "tierwise_check_errors_total",
+        "counter",
+        ("check",),
+        "checks that crashed or ran out of time; never the answer's fault",
+    ),
+    Metric(
         "tierwise_rejections_total",
         "counter",
         ("code",),

@@ -87,6 +87,7 @@ REVISION = Attribute("tierwise.revision", "string", "both", "the active revision
 MODE = Attribute("tierwise.mode", "string", "both", "collaboration mode")
 PLAN = Attribute("tierwise.plan", "string", "both", "the plan that the step belongs to")
 KEY = Attribute("tierwise.key", "string", "route", "name of the client key")
+BUDGET = Attribute("tierwise.budget", "string", "route", "budget scope of the client key")
 OVERHEAD = Attribute("tierwise.overhead_ms", "double", "route", "milliseconds that tierwise itself added before the first byte")
 INPUT_MESSAGES = Attribute("gen_ai.input.messages", "string", "attempt", "the request's body; only when the operator records content")
 OUTPUT_MESSAGES = Attribute("gen_ai.output.messages", "string", "attempt", "the answer's body; only when the operator records content")

@@ -96,6 +96,7 @@ class Context:
     mode: str | None = None  # collaboration mode: single, plan-execute, debate ...
     plan: str | None = None
     key: str | None = None  # the client key's name, never its secret
+    budget: str | None = None  # the budget scope that the key's spend counts towards
     caller_pin: str | None = None  # a model of the policy that the caller named
     shape: Shape | None = None  # absent when no rule and no learner asked for it
 

@@ -18,9 +18,11 @@ from evals.standin.ledger import Entry
 from evals.standin.running import Serving, serving
 from learning.learner import Declared
 from router.app import Health, create_app
+from router.breaker import Breakers, RetryBudget
 from router.gateway import Gateway, Load
 from router.reload import build
 from router.request import Limits
+from router.sessions import Memory
 from router.upstream import AiohttpUpstream, Upstream
 from telemetry.clock import SystemClock
 from telemetry.metrics import Meters
@@ -180,16 +182,20 @@ def make_gateway(
 ) -> Gateway:
     """Return the parts that serve steps, wired as a gateway process wires them."""
     loaded = build(config, policy, environment=environment or {}, today=TODAY)
+    clock, rng = SystemClock(), random.Random(7)
     return Gateway(
         loaded=lambda: loaded,
         learner=Declared(),
         upstream=upstream,
         recorder=kept,
         meters=KeepingMeters(kept),
-        clock=SystemClock(),
-        rng=random.Random(7),
+        clock=clock,
+        rng=rng,
         limits=limits or Limits(body_bytes=1_048_576, body_seconds=5.0),
         load=Load(steps_max=64),
+        breakers=Breakers(clock=clock, rng=rng),
+        retries=RetryBudget(clock=clock),
+        memory=Memory(clock=clock),
         answer_bytes_max=answer_bytes_max,
         content_bytes_max=content_bytes_max,
     )

@@ -326,7 +326,7 @@ async def test_a_provider_sees_its_own_address_and_key_and_nothing_of_the_caller
             asked = wire.post(path, GOOD, headers=headers | keys, host="evil.example")
             await wire.send(at.port, asked)
     chat, messages = upstream.got
-    assert chat.line == b"POST /v1/chat/completions HTTP/1.1"
+    assert chat.line == b"POST /v1/chat/completions?x=1 HTTP/1.1"
     assert messages.line.startswith(b"POST /v1/messages")
     assert chat.header(b"authorization") == f"Bearer {CANARY}".encode()
     assert messages.header(b"x-api-key") == CANARY.encode()

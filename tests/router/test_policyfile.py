@@ -18,7 +18,7 @@ def fault(text: str) -> str:
     ("written", "where", "said"),
     [
         ('[roles.worker]\nteir = "mid"\n', "roles.worker.teir", "did you mean 'tier'?"),
-        ('[roles.worker]\nchecks = ["x"]\n', "roles.worker.checks", "unknown key"),
+        ('[roles.worker]\nchekcs = ["x"]\n', "roles.worker.chekcs", "did you mean 'checks'?"),
         ('[roles.worker]\nlearn = "on"\n', "roles.worker.learn", "'off', 'observe'"),
         ('[roles.worker]\non_fail = "retry"\n', "roles.worker.on_fail", "'accept', 'step'"),
         (

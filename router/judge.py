@@ -1,0 +1,49 @@
+"""A role's checks, applied to the answer of one attempt."""
+
+from collections.abc import Sequence
+
+from evals.answers import Answer, read_answer
+from evals.assembly import Assembler, assembler
+from evals.checks import AnyCheck, is_slow, run_checks
+from evals.steps import Step
+from router.exchange import Exchange, Trial
+from telemetry.records import Verdict
+
+
+class Judge:
+    """Judges answers to one step; without checks it has no opinion."""
+
+    def __init__(self, exchange: Exchange, step: Step, checks: Sequence[AnyCheck]) -> None:
+        self._exchange = exchange
+        self._step = step
+        self._checks = checks
+
+    @property
+    def listens(self) -> bool:
+        """Whether there is anything to check."""
+        return bool(self._checks)
+
+    def assembler(self) -> Assembler:
+        """Return what puts a streamed answer together."""
+        return assembler(self._step)
+
+    async def whole(self, trial: Trial, content: bytes) -> Verdict | None:
+        """Judge an unstreamed answer."""
+        if not self._checks:
+            return None
+        return await self.answer(trial, read_answer(content, self._step))
+
+    async def answer(self, trial: Trial, answer: Answer) -> Verdict | None:
+        """Judge an answer; the verdicts stay with the attempt. None: no check had a word."""
+        clock = self._exchange.gateway.clock
+        began = clock.monotonic()
+        checked = await run_checks(self._checks, answer)
+        if any(is_slow(check) for check in self._checks):
+            # A slow check is waited for like a provider: that is not our own overhead.
+            self._exchange.waited_seconds += clock.monotonic() - began
+        trial.verdicts = checked.verdicts
+        for error in checked.errors:
+            self._exchange.gateway.meters.check_crashed(error.check)
+        if not checked.verdicts:
+            return None
+        return checked.overall

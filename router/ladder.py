@@ -1,0 +1,38 @@
+"""Whom a step asks, and whom next: the tier's models in turn, then up as the arm says."""
+
+from typing import NamedTuple
+
+from router.route import Route
+from router.targets import Target
+from telemetry.records import Arm, Cause
+
+
+class Candidate(NamedTuple):
+    """A model to ask, and why."""
+
+    tier: str
+    place: int  # among the tier's models, from 0
+    target: Target
+    cause: Cause
+
+
+def first(route: Route, arm: Arm) -> Candidate:
+    """Return whom the decision chose."""
+    return Candidate(arm.tier, 0, route.targets(arm.tier)[0], Cause.START)
+
+
+def after_down(route: Route, arm: Arm, candidate: Candidate) -> Candidate | None:
+    """Return whom to ask when ``candidate`` gave no answer: its tier's next model, else up."""
+    models = route.targets(candidate.tier)
+    place = candidate.place + 1
+    if place < len(models):
+        return Candidate(candidate.tier, place, models[place], Cause.FAILOVER)
+    return after_flag(route, arm, candidate)
+
+
+def after_flag(route: Route, arm: Arm, candidate: Candidate) -> Candidate | None:
+    """Return whom to ask when ``candidate``'s answer failed its checks; None: nobody."""
+    tier = route.after_fail(arm, candidate.tier)
+    if tier is None:
+        return None
+    return Candidate(tier, 0, route.targets(tier)[0], Cause.ESCALATION)
