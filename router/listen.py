@@ -1,5 +1,6 @@
 """Addresses that processes listen on: parse one, bind it, say who holds it."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -106,13 +107,17 @@ def holder(port: int) -> str | None:
     wanted = {f"socket:[{inode}]" for inode in inodes}
     processes = [entry for entry in os.listdir("/proc") if entry.isdigit()]
     for pid in processes[:HOLDERS_MAX]:
-        try:
-            links = {os.readlink(link) for link in Path("/proc", pid, "fd").iterdir()}
-            if links & wanted:
+        with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
+            if any(_link(file) in wanted for file in Path("/proc", pid, "fd").iterdir()):
                 return f"{Path('/proc', pid, 'comm').read_text().strip()} (pid {pid})"
-        except OSError:
-            continue  # ended meanwhile, or somebody else's
     return None
+
+
+def _link(file: Path) -> str | None:
+    try:
+        return os.readlink(file)
+    except OSError:
+        return None  # closed meanwhile
 
 
 def _resolved(address: Address, *, where: str) -> tuple[int, tuple[str, int]]:

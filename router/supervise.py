@@ -11,14 +11,13 @@ import os
 import random
 import signal
 import socket
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from router.child import CONFIG_EXIT, HELD, KILL_SECONDS, be_child
 from telemetry.clock import Clock
 from telemetry.errors import ConfigError, TierwiseError
 
@@ -29,9 +28,6 @@ BACKOFF_SECONDS_MIN = 0.1
 BACKOFF_SECONDS_MAX = 30.0
 PROBE_SECONDS = 0.05  # between two questions whether the service is ready
 HURRY_SECONDS = 1.0  # one wish may arrive twice: for the process, then for its group
-KILL_SECONDS = 5.0  # beyond the drain, for a child to end by itself
-CONFIG_EXIT = 2
-HELD = (signal.SIGINT, signal.SIGHUP)  # until a starting child has said what it does with them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,7 +162,7 @@ class Supervisor:
         receiver, sender = SPAWN.Pipe(duplex=False)
         child = one.child
         process = SPAWN.Process(
-            target=_child,
+            target=be_child,
             name=child.name,
             args=(child.run, child.arguments, sender, child.drain_seconds),
         )
@@ -365,32 +361,3 @@ def _held(numbers: Sequence[signal.Signals]) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _child(
-    run: Callable[..., int],
-    arguments: tuple[Any, ...],
-    report: "connection.Connection[tuple[str, str], None]",
-    drain_seconds: float,
-) -> None:
-    """Run in the child: obey the parent alone, end with it, hand it the words of a refusal."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which decides
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it listens for it itself
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
-    threading.Thread(target=_end_with_parent, args=(drain_seconds,), daemon=True).start()
-    try:
-        code = run(*arguments)
-    except TierwiseError as error:
-        report.send((error.message, error.hint))
-        code = CONFIG_EXIT if isinstance(error, ConfigError) else 1
-    report.close()
-    sys.exit(code)
-
-
-def _end_with_parent(drain_seconds: float) -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-    threading.Event().wait(drain_seconds + KILL_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)

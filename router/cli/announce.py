@@ -5,9 +5,10 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+from collector.config import CollectorConfig
 from router.cli.output import Screen
+from router.config import GatewayConfig
 from router.listen import Address
-from router.settings import Overrides
 from router.supervise import Event, exit_words
 
 ROLES_SHOWN = 12
@@ -21,12 +22,12 @@ class Announcer:
         self,
         screen: Screen,
         *,
-        gateway: Address,
-        collector: Overrides | None,
+        gateway: GatewayConfig | None,
+        collector: CollectorConfig | None,
         roles: Sequence[str],
         forget: Callable[[int], None],
     ) -> None:
-        """``collector`` holds its addresses when one runs here; ``forget`` takes a dead pid."""
+        """``gateway`` and ``collector`` are those that run here; ``forget`` takes a dead pid."""
         self._screen = screen
         self._gateway = gateway
         self._collector = collector
@@ -64,16 +65,22 @@ class Announcer:
             self._screen.note("SIGHUP: both files are read again")
 
     def _ready(self) -> None:
-        url = self._gateway.url
-        addresses = {"gateway": url}
+        addresses = {}
+        if self._gateway is not None:
+            addresses["gateway"] = _url(self._gateway.listen)
         if self._collector is not None:
-            addresses["console"] = f"http://{self._collector.console}"
-            addresses["otlp_http"] = f"http://{self._collector.otlp_http}"
-            addresses["otlp_grpc"] = f"http://{self._collector.otlp_grpc}"
+            addresses["console"] = _url(self._collector.console)
+            addresses["otlp_http"] = _url(self._collector.otlp_http)
+            addresses["otlp_grpc"] = _url(self._collector.otlp_grpc)
         self._screen.result({"event": "ready", "addresses": addresses, "roles": self._roles})
         self._screen.say("tierwise is ready", style="bold green")
         for name, address in addresses.items():
             self._screen.say(f"  {name.replace('_', ' '):<10} {address}")
+        if self._gateway is not None:
+            self._invite(addresses["gateway"])
+
+    def _invite(self, url: str) -> None:
+        """Say what to set in an agent."""
         shown = ", ".join(self._roles[:ROLES_SHOWN])
         more = len(self._roles) - ROLES_SHOWN
         self._screen.say(f"  {'roles':<10} {shown}{f' and {more} more' if more > 0 else ''}")
@@ -89,6 +96,10 @@ class Announcer:
             self._said = event.message
             words = f"{words}: {event.message}"
         self._screen.note(f"{words}; starting it again in {event.wait_seconds:.1f} s", style="red")
+
+
+def _url(listen: str) -> str:
+    return Address.parse(listen, where="listen").url
 
 
 def _known(event: Event) -> dict[str, object]:

@@ -24,4 +24,4 @@ def gateway(
     """
     overrides = Overrides(gateway=gateway, otlp_http=otlp_http, console=console)
     files = Files(config_path=config.absolute(), policy_path=policy.absolute(), overrides=overrides)
-    raise typer.Exit(keep_running(files, screen=Screen(json=json), collector=False))
+    raise typer.Exit(keep_running(files, screen=Screen(json=json), gateway=True, collector=False))

@@ -1,4 +1,4 @@
-"""Which processes `serve` and `gateway` start, and how they are shown while they run."""
+"""Which processes `serve`, `gateway` and `collector` start and keep running."""
 
 import contextlib
 import logging
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from router.cli.announce import Announcer
 from router.cli.output import Screen
@@ -55,7 +56,7 @@ def run_gateway(files: Files, name: str, sock: socket.socket) -> int:
 
 
 def run_collector(files: Files) -> int:
-    """Be the collector, in this process."""
+    """Be the collector; runs in a child process."""
     from collector.pricing import BookPricing  # noqa: PLC0415 - the parent stays small
     from collector.process import run  # noqa: PLC0415 - the parent stays small
 
@@ -83,32 +84,37 @@ def checked(files: Files) -> tuple[Config, PolicyFile]:
     return config, policy
 
 
-def keep_running(files: Files, *, screen: Screen, collector: bool) -> int:
-    """Run gateway workers (and the collector) until a signal ends them; return an exit code.
+def keep_running(files: Files, *, screen: Screen, gateway: bool, collector: bool) -> int:
+    """Run gateway workers, the collector, or both until a signal ends them; return an exit code.
 
     Raises:
         ConfigError: when a file is wrong or an address is taken, before anything is started, or
             when the processes refuse their configuration.
+        TierwiseError: when they never start for another reason.
     """
     clock = SystemClock()
-    config, policy = checked(files)
-    address = Address.parse(config.gateway.listen, where="--gateway")
+    paths = (files.config_path, files.policy_path, files.overrides)
+    config, policy = checked(files) if gateway else load(*paths)
     with contextlib.ExitStack() as stack:
-        sock = stack.enter_context(bind(address, where="--gateway"))
-        address = bound(sock, address)
-        overrides = replace(files.overrides, gateway=str(address))
+        listeners = []
+        if gateway:
+            listeners.append(stack.enter_context(_listener(config)))
+            files = _with(files, gateway=_listens(config, listeners[0]))
         if collector:
-            overrides = _free_addresses(config, overrides)
-        files = replace(files, overrides=overrides)
-        metrics = stack.enter_context(_metrics_dir(config))
+            files = _with(files, **_free_addresses(config))
+        config = load_config(files.config_path, files.overrides)
+        metrics = stack.enter_context(_metrics_dir(config)) if gateway else None
+        children = _workers(files, config, listeners, metrics)
+        if collector:
+            children.append(_collector(files, essential=not gateway))
         supervisor = Supervisor(
-            [*_workers(files, config, sock, metrics), *([_collector(files)] if collector else [])],
-            listeners=[sock],
-            ready=_readiness(address, overrides.console if collector else None, clock=clock),
+            children,
+            listeners=listeners,
+            ready=_readiness(config, gateway=gateway, collector=collector, clock=clock),
             tell=Announcer(
                 screen,
-                gateway=address,
-                collector=overrides if collector else None,
+                gateway=config.gateway if gateway else None,
+                collector=config.collector if collector else None,
                 roles=sorted({*policy.roles, DEFAULT}),
                 forget=_forgetter(metrics),
             ).tell,
@@ -118,64 +124,78 @@ def keep_running(files: Files, *, screen: Screen, collector: bool) -> int:
         return supervisor.run()
 
 
-def _readiness(gateway: Address, console: str | None, *, clock: Clock) -> Callable[[], bool]:
-    """Return what says whether the gateway serves, and the collector too unless it dawdles."""
+def _with(files: Files, **addresses: Any) -> Files:
+    return replace(files, overrides=replace(files.overrides, **addresses))
+
+
+def _listener(config: Config) -> socket.socket:
+    return bind(Address.parse(config.gateway.listen, where="--gateway"), where="--gateway")
+
+
+def _listens(config: Config, sock: socket.socket) -> str:
+    """Return where ``sock`` listens, as the configuration writes it."""
+    return str(bound(sock, Address.parse(config.gateway.listen, where="--gateway")))
+
+
+def _readiness(
+    config: Config, *, gateway: bool, collector: bool, clock: Clock
+) -> Callable[[], bool]:
+    """Return what says whether all serve; beside a gateway, a collector that dawdles may."""
     patience_ends = clock.monotonic() + COLLECTOR_START_SECONDS
-    address = None if console is None else Address.parse(console, where="--console")
+    listen = Address.parse(config.gateway.listen, where="--gateway")
+    console = Address.parse(config.collector.console, where="--console")
 
     def ready() -> bool:
-        if livez(gateway, timeout_seconds=PROBE_SECONDS) is None:
+        if gateway and livez(listen, timeout_seconds=PROBE_SECONDS) is None:
             return False
-        if address is None or clock.monotonic() >= patience_ends:
+        if not collector or (gateway and clock.monotonic() >= patience_ends):
             return True
-        return connects(address, timeout_seconds=PROBE_SECONDS)
+        return connects(console, timeout_seconds=PROBE_SECONDS)
 
     return ready
 
 
 def _workers(
-    files: Files, config: Config, sock: socket.socket, metrics: Path | None
-) -> Sequence[Child]:
+    files: Files, config: Config, listeners: Sequence[socket.socket], metrics: Path | None
+) -> list[Child]:
     return [
         Child(
             name=(name := f"gateway-{number}"),
             run=run_gateway,
-            arguments=(files, name, sock),
+            arguments=(files, name, listener),
             environment={"PROMETHEUS_MULTIPROC_DIR": str(metrics)} if metrics else {},
             drain_seconds=config.gateway.drain_seconds,
         )
+        for listener in listeners
         for number in range(config.gateway.workers)
     ]
 
 
-def _collector(files: Files) -> Child:
+def _collector(files: Files, *, essential: bool) -> Child:
+    """Return the collector; beside a gateway it is not essential: its death stops no step."""
     return Child(
         name="collector",
         run=run_collector,
         arguments=(files,),
-        essential=False,  # a dead collector never stops the gateway
+        essential=essential,
         drain_seconds=COLLECTOR_DRAIN_SECONDS,
     )
 
 
-def _free_addresses(config: Config, overrides: Overrides) -> Overrides:
-    """Return ``overrides`` with the collector's addresses, every port 0 replaced by a free one.
+def _free_addresses(config: Config) -> dict[str, str]:
+    """Return the collector's addresses by key, every port 0 replaced by a free one.
 
     Raises:
         ConfigError: when one of them is taken or two are the same.
     """
-    listen = config.collector
+    addresses = {}
     with contextlib.ExitStack() as held:
-        addresses = []
-        for flag, text in (
-            ("--otlp-http", listen.otlp_http),
-            ("--otlp-grpc", listen.otlp_grpc),
-            ("--console", listen.console),
-        ):
-            wanted = Address.parse(text, where=flag)
-            addresses.append(str(bound(held.enter_context(bind(wanted, where=flag)), wanted)))
-    otlp_http, otlp_grpc, console = addresses
-    return replace(overrides, otlp_http=otlp_http, otlp_grpc=otlp_grpc, console=console)
+        for key in ("otlp_http", "otlp_grpc", "console"):
+            flag = f"--{key.replace('_', '-')}"
+            wanted = Address.parse(getattr(config.collector, key), where=flag)
+            sock = held.enter_context(bind(wanted, where=flag))
+            addresses[key] = str(bound(sock, wanted))
+    return addresses
 
 
 @contextlib.contextmanager

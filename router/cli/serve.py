@@ -28,4 +28,4 @@ def serve(  # noqa: PLR0913 - a flag is a parameter
         gateway=gateway, otlp_http=otlp_http, otlp_grpc=otlp_grpc, console=console, store=store
     )
     files = Files(config_path=config.absolute(), policy_path=policy.absolute(), overrides=overrides)
-    raise typer.Exit(keep_running(files, screen=Screen(json=json), collector=True))
+    raise typer.Exit(keep_running(files, screen=Screen(json=json), gateway=True, collector=True))

@@ -76,6 +76,8 @@ async def _ask(
             return Reply(status=answer.status, skew_seconds=_skew(answer.headers, middle))
     except TimeoutError:
         return Reply(fault="no answer in time")
+    except aiohttp.ClientConnectorError as error:
+        return Reply(fault=error.os_error.strerror or str(error.os_error))
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return Reply(fault=str(error) or type(error).__name__)
 

@@ -38,10 +38,12 @@ def upstream() -> Iterator[Provider]:
 def start(tmp_path: Path, upstream: Provider) -> Iterator[Start]:
     services: list[Service] = []
 
-    def started(command: str = "gateway", *flags: str, more: str = "") -> Service:
+    def started(
+        command: str = "gateway", *flags: str, more: str = "", plain: bool = False
+    ) -> Service:
         files = write_files(tmp_path, upstream.port, more=more)
         service = Service(
-            [command, *files, *FREE, *flags],
+            [command, *files, *([] if plain else FREE), *flags],
             log=tmp_path / f"log-{len(services)}",
             variables={"TIERWISE_LOG_LEVEL": "WARNING"},
         )
@@ -147,6 +149,35 @@ def test_a_dead_collector_never_stops_the_gateway(start: Start) -> None:
     os.kill(service.pids["collector"], signal.SIGKILL)
     service.event("exited", "collector")
     assert service.step() == 200
+    service.process.send_signal(signal.SIGTERM)
+    assert service.ends() == 0
+
+
+def test_the_collector_alone_is_started_again_and_ends_well(start: Start) -> None:
+    service = start("collector", *FREE_COLLECTOR, plain=True)
+    addresses = service.event("ready")["addresses"]
+    assert set(addresses) == {"console", "otlp_http", "otlp_grpc"}
+    os.kill(service.pids["collector"], signal.SIGKILL)
+    assert service.event("exited")["exit_code"] == -signal.SIGKILL
+    service.event("started")
+    until(lambda: connects(addresses["console"].removeprefix("http://")), "the restart")
+    service.process.send_signal(signal.SIGINT)
+    assert service.ends() == 130
+
+
+def test_spans_of_a_step_reach_the_collector_beside_the_gateway(start: Start) -> None:
+    service = start("serve", *FREE_COLLECTOR)
+    addresses = service.event("ready")["addresses"]
+    service.address = addresses["gateway"].removeprefix("http://")
+    assert service.step() == 200
+    service.address = addresses["console"].removeprefix("http://")
+
+    def roles() -> list[str]:
+        found = service.ask("GET", "/api/decisions")[1]["decisions"]
+        return [decision["role"] for decision in found]
+
+    until(roles, "the decision in the collector's API")
+    assert roles() == ["planner"]
     service.process.send_signal(signal.SIGTERM)
     assert service.ends() == 0
 
