@@ -96,7 +96,7 @@ def test_a_tool_call_and_its_result(home: House, client: Anthropic) -> None:
     )
     (call,) = [block for block in answer.content if block.type == "tool_use"]
     assert (call.name, call.input) == ("get_weather", {"city": "Lyon"})
-    result = {"type": "tool_result", "tool_use_id": call.id, "content": "21 degrees"}
+    result: Any = {"type": "tool_result", "tool_use_id": call.id, "content": "21 degrees"}
     again = client.messages.create(
         model="tierwise/worker",
         max_tokens=100,

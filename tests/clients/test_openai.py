@@ -139,12 +139,13 @@ def test_a_tool_call_and_its_result(home: House, client: OpenAI) -> None:
     assert call.type == "function"
     assert call.function.name == "get_weather"
     assert json.loads(call.function.arguments) == {"city": "Lyon"}
+    said: Any = answer.choices[0].message.model_dump(exclude_none=True)
     again = client.chat.completions.create(
         model="tierwise/worker",
         tools=[TOOL],
         messages=[
             *user(ASK_WEATHER),
-            answer.choices[0].message.model_dump(exclude_none=True),
+            said,
             {"role": "tool", "tool_call_id": call.id, "content": "21 degrees"},
         ],
     )
@@ -193,7 +194,7 @@ async def test_parallel_tool_calls_arrive_as_they_were_made() -> None:
 
 def test_a_streamed_tool_call(home: House, client: OpenAI) -> None:
     with client.chat.completions.stream(
-        model="tierwise/worker", messages=user(ASK_WEATHER), tools=[{**TOOL}]
+        model="tierwise/worker", messages=user(ASK_WEATHER), tools=[TOOL]
     ) as stream:
         (call,) = stream.get_final_completion().choices[0].message.tool_calls or []
     assert call.function.name == "get_weather"

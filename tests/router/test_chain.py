@@ -1,6 +1,7 @@
 """The attempts of one step: who is asked next, what each one costs, what the caller sees."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ UNREACHABLE = UpstreamError("upstream_unreachable", "nobody there")
 SILENT = UpstreamTimeout("upstream_timeout", "it stayed silent")
 
 
-def ask(role: str = "worker", **fields: object) -> bytes:
+def ask(role: str = "worker", **fields: Any) -> bytes:
     return json.dumps({"model": f"tierwise/{role}", "messages": [], **fields}).encode()
 
 
@@ -290,7 +291,7 @@ async def test_a_tiers_parameters_are_set_on_its_dialect_alone() -> None:
     ],
 )
 async def test_a_chat_streams_usage_is_always_asked_for(
-    given: dict[str, object], sent: dict[str, object]
+    given: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     bench = bench_of(Script(pieces=[streams.chat()], headers=(EVENTS,)))
     await bench.post(CHAT, ask(stream=True, **given))
