@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from telemetry.clock import Clock
 from telemetry.endpoints import Target
@@ -69,6 +69,7 @@ class Sender:
         self._failing_since: float | None = None
         self._refusals: set[str] = set()
         self._wake = asyncio.Event()
+        self._crowded = asyncio.Event()  # half of the queue is full
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -92,6 +93,8 @@ class Sender:
         self._queue.append(batch)
         self._records, self._bytes = records, size
         self._wake.set()
+        if records * 2 > self._queue_records or size * 2 > QUEUE_BYTES_MAX:
+            self._crowded.set()
 
     async def close(self, *, timeout_seconds: float) -> None:
         """Send what can be sent in time; then keep the rest on disk, or drop and count it."""
@@ -197,8 +200,8 @@ class Sender:
         sending = asyncio.ensure_future(self._transport.send(batch.signal, batch.body))
         try:
             while not sending.done():
-                await asyncio.wait({sending}, timeout=SPOOL_SECONDS)
-                if self._records * 2 > self._queue_records and not sending.done():
+                await self._until_crowded(sending)
+                if not sending.done():
                     await self._write_queue()
             return sending.result()
         except Exception as error:  # noqa: BLE001 - what a transport did not foresee is no answer
@@ -221,16 +224,23 @@ class Sender:
             await self._write_queue()
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep, but wake up for closing."""
-        waits = [
-            asyncio.ensure_future(self._clock.sleep(seconds)),
-            asyncio.ensure_future(self._closing.wait()),
-        ]
+        """Sleep, but wake up for closing, and when half of the queue has filled."""
+        closing = asyncio.ensure_future(self._closing.wait())
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await self._until_crowded(sleeping, closing)
         finally:
-            for wait in waits:
-                wait.cancel()
+            closing.cancel()
+            sleeping.cancel()
+
+    async def _until_crowded(self, *others: asyncio.Future[Any]) -> None:
+        """Wait for the first of ``others``, or until half of the queue has filled."""
+        self._crowded.clear()  # set again by the next batch: a disk that fails is not hammered
+        crowded = asyncio.ensure_future(self._crowded.wait())
+        try:
+            await asyncio.wait({crowded, *others}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            crowded.cancel()
 
     # What an answer means ----------------------------------------------------------------------
 

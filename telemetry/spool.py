@@ -20,6 +20,7 @@ from telemetry.otlp import Signal
 LOCK: Final = "lock"
 SUFFIX: Final = ".otlp"
 INSTANCES_MAX: Final = 64  # live processes that may carry one worker's name
+FILES_MAX: Final = 65_536
 ADOPTED_MAX: Final = 4_096  # directories looked at
 _MAGIC = b"TWS1"
 _SIGNALS = tuple(Signal)
@@ -177,7 +178,7 @@ class Spool:
 
     def _make_room(self) -> None:
         assert self._directory is not None
-        while self.bytes > self._bytes_max and self._files:
+        while self._files and (self.bytes > self._bytes_max or len(self._files) > FILES_MAX):
             name = self._files[0][0]
             with contextlib.suppress(OSError):
                 self._count_lost(self._directory / name)

@@ -111,3 +111,16 @@ async def test_memory_is_bounded_while_nothing_can_be_sent(tmp_path: Path) -> No
         everything = 2 * (20 * 250 + 1_000)
         lost = dropped(meters, "all", "queue_full") + dropped(meters, "collector", "queue_full")
         assert lost + len(sink.spans) == everything
+
+
+async def test_encoding_keeps_up_when_many_steps_finish_in_each_turn_of_the_loop(
+    tmp_path: Path,
+) -> None:
+    async with http_sink() as sink:
+        exporter, meters = make(tmp_path, collector=sink.url)
+        async with running(exporter):
+            for seed in range(300):
+                record(exporter, 40, seed=seed)
+                await asyncio.sleep(0)
+                assert exporter._waiting_spans < 1_000
+        assert dropped(meters, "all", "queue_full") == 0

@@ -230,22 +230,24 @@ async def test_a_collector_that_answers_slowly_fills_the_disk_before_anything_is
 ) -> None:
     async with http_sink() as sink:
         sink.hold.clear()
-        exporter, meters = make(
-            tmp_path, collector=sink.url, config=TelemetryConfig(queue_spans=700)
-        )
+        config = TelemetryConfig(queue_spans=1_000)
+        exporter, meters = make(tmp_path, collector=sink.url, config=config)
         async with running(exporter):
-            ids = record(exporter, 150, seed=99)
-            await until(lambda: sink.tries == 1)
-            for seed in range(1, 4):
+            (sender,) = exporter._senders
+            ids = []
+            for seed in range(7):  # 450 records each
                 ids += record(exporter, 150, seed=seed)
-                spooled = 450 * seed
+                flushed = (seed + 1) * 450
                 await until(
-                    lambda spooled=spooled: (  # type: ignore[misc]
-                        meters.value("tierwise_telemetry_spooled_total") >= spooled
+                    lambda flushed=flushed: (  # type: ignore[misc]
+                        sender._records <= 500
+                        and meters.value("tierwise_telemetry_spooled_total") >= flushed - 1_000
+                        and not exporter._log_pile._everything
+                        and not exporter._waiting
                     )
                 )
             assert sink.spans == []
             sink.hold.set()
-            await until(lambda: len(sink.spans) == 1_200)
+            await until(lambda: len(sink.spans) == 2_100)
         assert sorted(sink.span_ids) == sorted(ids)
         assert dropped(meters, "collector", "queue_full") == 0

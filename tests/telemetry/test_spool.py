@@ -58,6 +58,15 @@ def test_the_oldest_make_room_and_are_counted(tmp_path: Path) -> None:
     assert [kept.records for kept in drained(spool)] == [3, 4, 5]
 
 
+def test_the_number_of_files_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telemetry.spool.FILES_MAX", 3)
+    spool = opened(tmp_path)
+    for number in range(1, 6):
+        spool.write(batch(number), at_ns=number)
+    assert [kept.records for kept in drained(spool)] == [3, 4, 5]
+    assert spool.lost == {Signal.TRACES: 1 + 2}
+
+
 def test_a_smaller_limit_holds_for_what_is_found(tmp_path: Path) -> None:
     first = opened(tmp_path)
     for number in range(1, 6):
