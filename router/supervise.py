@@ -55,6 +55,7 @@ class Event:
     pid: int | None = None
     exit_code: int | None = None  # negative: the signal that ended it
     wait_seconds: float | None = None
+    restarts_count: int | None = None  # of all children since the start
     message: str = ""
 
 
@@ -110,7 +111,7 @@ class Supervisor:
         self._is_ready = False
         self._draining_since = 0.0
         self._signals: list[int] = []  # at most a handful: emptied at every turn
-        self.restarts_count = 0
+        self._restarts_count = 0
 
     def run(self) -> int:
         """Serve until SIGTERM (returns 0) or SIGINT (returns 130); SIGHUP goes to every child.
@@ -216,7 +217,7 @@ class Supervisor:
         if now - one.started_at >= STEADY_SECONDS:
             one.crashes = 0
         one.crashes += 1
-        self.restarts_count += 1
+        self._restarts_count += 1
         wait = backoff_seconds(one.crashes, rng=self._rng)
         one.due_at = now + wait
         return Event(
@@ -225,6 +226,7 @@ class Supervisor:
             pid=one.pid,
             exit_code=one.exit_code,
             wait_seconds=wait,
+            restarts_count=self._restarts_count,
             message="; ".join(filter(None, one.fault or ())),
         )
 

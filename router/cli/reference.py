@@ -29,6 +29,25 @@ stdout as `{"error": {"message": ..., "hint": ...}}`.
 `TIERWISE_CONFIG` and `TIERWISE_POLICY` name the two files where no flag does; without either they
 are `tierwise.toml` and `policy.toml` of the working directory. `tierwise --version` prints the
 version, `tierwise --install-completion` teaches your shell the commands.
+
+## While it runs
+
+`serve`, `gateway` and `collector` keep their processes running. One that ends is started again
+after a wait that doubles from 0.1 s to 30 s; connections wait meanwhile in the listening socket,
+which the parent holds. When the gateway never starts (five times in a row), or refuses its files
+every time, the command ends with the reason. Beside a gateway the collector may be away for ever:
+spans wait on disk and no step is refused. The processes end when their parent does, even by
+`kill -9`.
+
+| signal | effect |
+|---|---|
+| SIGHUP | both files are read again; a fault keeps the old ones, and `/readyz` says so |
+| SIGTERM, Ctrl-C | nobody new is let in; steps in flight finish (`gateway.drain_seconds`) |
+| the same again, a second or more later | what still runs is killed, and the exit code is 1 |
+
+Under `--json` each of these is a line: `started`, `exited` (with `exit_code`, `wait_seconds` and
+`restarts_count`), `ready` (with `addresses` and `roles`), `reloading`, `draining`, `killed`,
+`stopped`.
 """
 
 

@@ -2,6 +2,9 @@
 
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import date
@@ -19,6 +22,7 @@ from router.policyfile import PolicyFile
 from router.reload import build
 from telemetry.configfile import parse
 
+TIERWISE = Path(sys.executable).with_name("tierwise")
 TODAY = date(2026, 11, 20)
 KEYS = [known.variables[0] for known in PROVIDERS] + ["GOOGLE_API_KEY"]
 
@@ -104,6 +108,26 @@ def test_a_folder_that_cannot_be_made_is_told(
     (tmp_path / "file").write_text("")
     assert run(["init", "--yes", "--dir", str(tmp_path / "file" / "below")]) == 2
     assert "--dir names a folder that you may write" in capsys.readouterr().err
+
+
+def test_a_person_is_asked_about_each_thing_found(tmp_path: Path) -> None:
+    keyboard, terminal = os.openpty()
+    process = subprocess.Popen(
+        [TIERWISE, "init", "--dir", tmp_path],
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"OPENAI_API_KEY": "made-up", "ANTHROPIC_API_KEY": "made-up"},
+        text=True,
+    )
+    os.close(terminal)
+    os.write(keyboard, b"n\n\n")
+    said, _ = process.communicate(timeout=30)
+    os.close(keyboard)
+    assert process.returncode == 0, said
+    assert "Use anthropic (ANTHROPIC_API_KEY is set)? [Y/n]" in said
+    config = parse((tmp_path / "tierwise.toml").read_bytes(), Config, name="tierwise.toml")
+    assert list(config.providers) == ["openai"]
 
 
 class Models(http.server.BaseHTTPRequestHandler):
