@@ -39,11 +39,16 @@ class Normaliser:
         self._looked_at = 0.0
         self._evaluators = {} if path is None else _load(path)
 
-    def refresh(self, monotonic: float) -> None:
+    def look(self, monotonic: float) -> None:
+        """Refresh, but not more often than every two seconds."""
+        if monotonic - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = monotonic
+            self.refresh()
+
+    def refresh(self) -> None:
         """Read the file again if it changed; a faulty one leaves the evaluators as they were."""
-        if self._path is None or monotonic - self._looked_at < LOOK_SECONDS:
+        if self._path is None:
             return
-        self._looked_at = monotonic
         stamp = _stamp(self._path)
         if stamp == self._stamp:
             return

@@ -143,6 +143,7 @@ class Collector:
         body_bytes = config.body_mb_max * 1_048_576
         self._config = config
         self._writer = wiring.writer
+        self._normaliser = wiring.rules.normaliser
         intake = self._intake = Intake(
             wiring.writer,
             rules=wiring.rules,
@@ -203,11 +204,12 @@ class Collector:
         return await asyncio.to_thread(self._writer.stop, STOP_SECONDS)
 
     async def serve(self, sockets: list[socket.socket]) -> int:
-        """Serve until SIGTERM or SIGINT; return the process's exit code."""
+        """Serve until SIGTERM or SIGINT; SIGHUP looks at the policy again; return the exit code."""
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, self._normaliser.refresh)
         try:
             await self.start(sockets)
         except ConfigError:

@@ -16,7 +16,7 @@ from collector.access import Access
 from collector.config import CollectorConfig
 from collector.decode import Reception
 from collector.duckdb_store import DuckDBStore
-from collector.intake import Rules
+from collector.intake import Intake, Rules
 from collector.meters import Meters
 from collector.normalising import Normaliser
 from collector.pricing import BookPricing
@@ -64,6 +64,7 @@ class Running:
     console: str
     store: Store
     writer: Writer
+    intake: Intake
     meters: Meters
     clock: Clock
     session: aiohttp.ClientSession
@@ -121,7 +122,7 @@ async def running(
             yield Running(
                 http=f"http://127.0.0.1:{ports[0]}", grpc=f"127.0.0.1:{rpc}",
                 console=f"http://127.0.0.1:{ports[1]}", store=store, writer=writer, meters=meters,
-                clock=clock, session=session,
+                clock=clock, session=session, intake=collector._intake,
             )  # fmt: skip
     finally:
         assert await collector.stop()
