@@ -178,6 +178,8 @@ def test_an_escaped_spelling_of_a_key_counts_as_the_key() -> None:
         b'{"a": "x, \\"a\\": 1", "a": "x, \\"a\\": 1"}',
         b'{"a": [1], "b": {"a": 2}, "a": [1]}',
         b'{"": 1, "": 1}',
+        # As long as if the second "a" stood first and the inner "b" were the outer one.
+        b'{"a":1,"b":{"x":0,"b"      :0},"a":"1234567890"}',
     ],
 )
 def test_duplicates_that_nearly_hide_are_found(raw: bytes) -> None:
