@@ -52,7 +52,7 @@ def of_files(findings: Iterable[Finding]) -> list[Check]:
             name=finding.where,
             status="fail" if finding.level == "error" else "warning",
             message=finding.message,
-            mend=finding.remedy,
+            mend=finding.remedy or "correct it; docs/configuration.md has every key",
         )
         for finding in findings
     ]

@@ -1,6 +1,7 @@
 """The service as a whole: real processes, real ports, real signals."""
 
 import concurrent.futures
+import json
 import os
 import signal
 import socket
@@ -246,6 +247,30 @@ def test_the_service_ends_with_the_terminal_it_was_started_in(
     finally:
         process.kill()
         process.wait(30)
+
+
+def test_doctor_knows_our_gateway_and_misses_its_collector(start: Start, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        away = f'"127.0.0.1:{unused.getsockname()[1]}"'
+    keys = "\n".join(f"{key} = {away}" for key in ("otlp_http", "otlp_grpc", "console"))
+    service = start(more=f"[collector]\n{keys}\n").ready()
+    files = [f"--config={tmp_path}/tierwise.toml", f"--policy={tmp_path}/policy.toml"]
+    done = subprocess.run(
+        [TIERWISE, "doctor", "--json", *files, "--gateway", service.address],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1
+    assert checks["gateway"]["message"] == f"ours runs at {service.address}"
+    assert [name for name, check in checks.items() if check["status"] == "fail"] == [
+        "collector otlp_http",
+        "collector otlp_grpc",
+        "collector console",
+    ]
+    assert "tierwise collector" in checks["collector console"]["mend"]
 
 
 def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path, upstream: Provider) -> None:
