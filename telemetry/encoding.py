@@ -10,7 +10,7 @@ from typing import Final
 from telemetry import names
 from telemetry.otlp import VALUE_CHARS_MAX, KeyValues, field, fixed64, text, varint
 from telemetry.records import Attempt, Decision, Outcome, Result, Verdict
-from telemetry.spans import ATTEMPT, ROUTE, Layout, Span
+from telemetry.spans import LAYOUTS, Layout, Span
 
 BLOCKS_MAX: Final = 4_096  # remembered groups of recurring attributes, per kind of span
 BLOCK_CHARS_MAX: Final = 2_048  # values longer than this in all are not worth remembering
@@ -36,7 +36,7 @@ class SpanEncoder:
         self._blocks: dict[Layout, dict[tuple[object, ...], bytes]] = {}
         self._single = {}
         self._recurring = {}
-        for layout in (ROUTE, ATTEMPT):
+        for layout in LAYOUTS:
             self._blocks[layout] = {}
             self._recurring[layout] = [values.encoder(k, k.kind) for k in layout.recurring]
             self._single[layout] = [

@@ -144,7 +144,8 @@ class Meters:
 
     def _observe(self, decision: Decision, outcome: Outcome) -> None:
         context, attempts = decision.context, outcome.attempts
-        tier = attempts[-1].tier if attempts else decision.arm.tier
+        answering = outcome.answering
+        tier = answering.tier if answering else decision.arm.tier
         key = (context.role, tier, decision.reason, outcome.status // 100)
         bundle = self._steps.get(key)
         if bundle is None:

@@ -19,6 +19,7 @@ from telemetry.records import Attempt, Cause, Decision, Dialect, Outcome, Reason
 
 SERVER: Final = 2
 CLIENT: Final = 3
+INTERNAL: Final = 1
 
 _PINNED = (Reason.PINNED, Reason.CALLER_PIN)
 
@@ -62,6 +63,18 @@ ATTEMPT: Final = Layout(
         names.INPUT_MESSAGES, names.OUTPUT_MESSAGES,
     ),
 )  # fmt: skip
+
+
+# An attempt of the code tier: a function of the operator's answered, no model was called.
+CODE: Final = Layout(
+    INTERNAL,
+    (
+        names.ERROR_TYPE, names.ROLE, names.TIER, names.MODEL, names.ATTEMPT, names.CAUSE,
+        names.ESCALATED_FROM, names.POLICY_HASH, names.REVISION, names.MODE, names.QUALITY_SOURCE,
+    ),
+    (names.DECISION_ID, names.PLAN, names.COST_USD, names.QUALITY_SCORE),
+)  # fmt: skip
+LAYOUTS: Final = (ROUTE, ATTEMPT, CODE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,14 +140,17 @@ def describe(
     spans = [_route(decision, outcome, tuple(baggage))]
     before: Attempt | None = None
     for attempt in outcome.attempts:
-        spans.append(_attempt(decision, outcome, attempt, before, content))
+        if attempt.provider == names.CODE_PROVIDER:
+            spans.append(_code(decision, outcome, attempt, before))
+        else:
+            spans.append(_attempt(decision, outcome, attempt, before, content))
         before = attempt
     return spans
 
 
 def _route(decision: Decision, outcome: Outcome, baggage: tuple[tuple[str, str], ...]) -> Span:
     context, attempts, arm = decision.context, outcome.attempts, decision.arm
-    first, last = (attempts[0], attempts[-1]) if attempts else (None, None)
+    first, last = attempts[0] if attempts else None, outcome.answering
     tier = last.tier if last else None
     reason = decision.reason
     recurring = (
@@ -165,7 +181,7 @@ def _attempt(
     content: Content | None,
 ) -> Span:
     context, tokens, cost = decision.context, attempt.tokens, attempt.cost_usd
-    delivered = attempt is outcome.attempts[-1]
+    delivered = attempt is outcome.answering
     operation = "embeddings" if context.dialect is Dialect.EMBEDDINGS else "chat"
     escalated = before is not None and attempt.cause is Cause.ESCALATION
     known_cost = cost is not None and math.isfinite(cost)
@@ -187,6 +203,26 @@ def _attempt(
     )  # fmt: skip
     return Span(
         ATTEMPT, f"{operation} {attempt.request_model}", outcome.trace_id, attempt.span_id,
+        outcome.span_id, False, outcome.sampled, attempt.started_ns, attempt.ended_ns,
+        recurring, single,
+    )  # fmt: skip
+
+
+def _code(decision: Decision, outcome: Outcome, attempt: Attempt, before: Attempt | None) -> Span:
+    context = decision.context
+    delivered = attempt is outcome.answering
+    escalated = before is not None and attempt.cause is Cause.ESCALATION
+    recurring = (
+        attempt.error_type, context.role, attempt.tier, attempt.model, attempt.number,
+        attempt.cause, before.tier if before and escalated else None, decision.policy_hash,
+        decision.revision, context.mode, outcome.quality_source if delivered else None,
+    )  # fmt: skip
+    single = (
+        decision.decision_id, context.plan, attempt.cost_usd,
+        outcome.quality if delivered else None,
+    )  # fmt: skip
+    return Span(
+        CODE, f"code {attempt.request_model}", outcome.trace_id, attempt.span_id,
         outcome.span_id, False, outcome.sampled, attempt.started_ns, attempt.ended_ns,
         recurring, single,
     )  # fmt: skip

@@ -195,6 +195,7 @@ async def test_any_worker_shows_the_sum_of_all(tmp_path: Path) -> None:
         return await asyncio.create_subprocess_exec(
             sys.executable, "-c", WORKER, str(count), what, env=env,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
         )  # fmt: skip
 
     first = await start(3, "wait")

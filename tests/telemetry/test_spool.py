@@ -12,6 +12,7 @@ from tests.telemetry.exporting import make, record, running
 from tests.telemetry.sinks import Sink, http_sink, until
 
 HEAD_BYTES = 13
+ROOT = Path(__file__).parents[2]
 
 
 def batch(number: int, *, size: int = 100) -> Batch:
@@ -187,7 +188,7 @@ async def killed_worker(state_dir: Path, name: str, port: int) -> list[str]:
     """Start a worker, kill it once its steps are on disk, and return their span ids."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.telemetry.worker", str(state_dir), name, str(port),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=ROOT,
     )  # fmt: skip
     try:
         assert process.stdout is not None
