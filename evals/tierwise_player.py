@@ -14,6 +14,7 @@ from learning.tally import STATS, Stat, Tally
 from learning.watch import Alarm, Change, Outcomes, Watch
 
 Reference = tuple[Floats, Floats]
+Row = tuple[Ints, Floats, Floats, Floats]  # request numbers, outcomes, low and high references
 
 
 class Tierwise:
@@ -30,6 +31,7 @@ class Tierwise:
         self._price: Mapping[str, float] = dict.fromkeys(brief.tiers, 1.0)
         self._absent: set[str] = set()
         self._since: dict[str, int] = {}
+        self._demoted: set[str] = set()
         self._watches = dict.fromkeys(brief.tiers, Watch())
         self.changes: list[tuple[int, str, Alarm]] = []
         self._derived = self._derive(None)
@@ -60,18 +62,21 @@ class Tierwise:
         """Compare what came with what should have come; an alarm starts the model anew."""
         known = self._derived.references
         for tier in self._brief.tiers:
-            for signal, rows in (
-                ("flags", flag_outcomes(served, layout=self._layout, tier=tier, known=known)),
-                ("labels", label_outcomes(labelled, layout=self._layout, tier=tier, known=known)),
-            ):
-                self._watches[tier], alarm = self._watches[tier].see(signal, rows[0])
-                if alarm is None:
-                    continue
-                number = int(rows[1][alarm.index])
-                self.changes.append((number, tier, alarm))
-                self._since[tier] = self._epoch
-                if alarm.change is Change.WORSE:
-                    self._alarms.append(int(served.number[-1]) + 1)
+            rows = [
+                *flag_outcomes(served, layout=self._layout, tier=tier, known=known),
+                *label_outcomes(labelled, layout=self._layout, tier=tier, known=known),
+            ]
+            numbers, outcomes = in_order(rows)
+            self._watches[tier], alarm = self._watches[tier].see(outcomes)
+            if alarm is None:
+                continue
+            self.changes.append((int(numbers[alarm.index]), tier, alarm))
+            self._since[tier] = self._epoch
+            if alarm.change is Change.WORSE:
+                self._alarms.append(int(served.number[-1]) + 1)
+                self._demoted.add(tier)
+            else:
+                self._demoted.discard(tier)
 
     def _derive(self, previous: Derived | None) -> Derived:
         brief = self._brief
@@ -91,6 +96,7 @@ class Tierwise:
                     for tier, cost in zip(brief.tiers, brief.tier_cost, strict=True)
                 },
                 since=self._since,
+                demoted=frozenset(self._demoted),
             ),
             previous=previous,
             settings=self._settings,
@@ -100,9 +106,9 @@ class Tierwise:
 
 def flag_outcomes(
     served: Served, *, layout: Layout, tier: str, known: Mapping[tuple[Chain, str], Reference]
-) -> tuple[Outcomes, Ints]:
-    """Unflagged attempts of a tier as 1, flagged ones as 0, and their request numbers."""
-    found = []
+) -> list[Row]:
+    """Unflagged attempts of a tier as 1, flagged ones as 0."""
+    found: list[Row] = []
     for index, path in enumerate(layout.arms.chains):
         for step in range(len(path)):
             key = (path[: step + 1], "P")
@@ -114,14 +120,14 @@ def flag_outcomes(
             role = served.role[made]
             good = 1.0 - flagged[made]
             found.append((served.number[made], good, 1 - high[role], 1 - low[role]))
-    return _in_order(found)
+    return found
 
 
 def label_outcomes(
     served: Served, *, layout: Layout, tier: str, known: Mapping[tuple[Chain, str], Reference]
-) -> tuple[Outcomes, Ints]:
-    """Labelled quality of what a tier delivered, and the request numbers."""
-    found = []
+) -> list[Row]:
+    """Labelled quality of what a tier delivered."""
+    found: list[Row] = []
     for index, path in enumerate(layout.arms.chains):
         for step in range(len(path)):
             if path[step] != tier:
@@ -133,18 +139,18 @@ def label_outcomes(
                     low, high = known[path[: step + 1], kind]
                     role = served.role[which]
                     found.append((served.number[which], served.label[which], low[role], high[role]))
-    return _in_order(found)
+    return found
 
 
-def _in_order(found: list[tuple[Ints, Floats, Floats, Floats]]) -> tuple[Outcomes, Ints]:
-    """Outcomes in the order of their requests; those without a reference are left out."""
+def in_order(found: list[Row]) -> tuple[Ints, Outcomes]:
+    """Request numbers and outcomes in their order; those without a reference are left out."""
     if not found:
         nothing = np.zeros(0)
-        return Outcomes(values=nothing, low=nothing, high=nothing), np.zeros(0, dtype=np.int64)
+        return np.zeros(0, dtype=np.int64), Outcomes(values=nothing, low=nothing, high=nothing)
     number, values, low, high = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.argsort(number, kind="stable")
     order = order[np.isfinite(low[order])]
-    return Outcomes(values=values[order], low=low[order], high=high[order]), number[order]
+    return number[order], Outcomes(values=values[order], low=low[order], high=high[order])
 
 
 def attempts(served: Served, *, layout: Layout, roles: int) -> Floats:

@@ -27,6 +27,7 @@ class Settings:
     selection: float = 0.5  # share of the winner's curse that shrinkage leaves
     budget: float = 0.12  # exploration share of a role at most
     trickle: float = 0.005  # share per start tier that keeps a cheaper arm alive
+    probe: float = 0.02  # the same for a tier whose model an alarm has demoted
     spare: float = 0.005  # quality that exploration may cost while nothing is proven, of the floor
     damping: float = 0.7  # share of the mix in force that a cheaper one keeps
     half_life: float = 20_000.0  # attempts after which quality evidence weighs half
@@ -41,7 +42,8 @@ class Situation:
     ``floor`` and ``role_floors`` (r,) or None are declared; ``declared`` (r,) is the table's arm;
     ``allowed`` (r, a) what the policy permits; ``price`` USD per input, output and cached token of
     each tier, (3,); ``typical`` the tokens of an attempt before any was seen, (3,); ``since`` the
-    first epoch that counts for a model, after its last alarm.
+    first epoch that counts for a model, after its last alarm; ``demoted`` the tiers whose last alarm
+    was a loss.
     """
 
     floor: float
@@ -51,6 +53,7 @@ class Situation:
     price: Mapping[str, Floats]
     typical: Mapping[str, Floats]
     since: Mapping[str, int]
+    demoted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,14 +158,21 @@ def _solve(  # noqa: PLR0913 - the parts of one programme
         allowed=situation.allowed,
         price_of_quality=price_of_quality,
         budget=settings.budget,
-        trickle=settings.trickle,
+        trickle={
+            tier: settings.probe if tier in situation.demoted else settings.trickle
+            for tier in set(starts)
+        },
     )
-    curse = 0.0 if worth <= 0 else selection(
-        arms,
-        weights=weights,
-        allowed=situation.allowed,
-        price_of_quality=price_of_quality,
-        rng=rng,
+    curse = (
+        0.0
+        if worth <= 0
+        else selection(
+            arms,
+            weights=weights,
+            allowed=situation.allowed,
+            price_of_quality=price_of_quality,
+            rng=rng,
+        )
     )
     tolerance = settings.tolerance * situation.floor
     programme = Programme(

@@ -24,7 +24,7 @@ from learning.tally import Floats
 
 FALLS = np.array([0.05, 0.1, 0.2, 0.35, 0.55, 0.8])
 THRESHOLD = 1e6
-SLACK = 0.02
+SLACK = 0.01
 CHUNK = 200  # outcomes at a time, so that products stay inside float64
 
 

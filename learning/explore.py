@@ -13,7 +13,7 @@ Fails when an arm looks worse than it is by more than ``OPTIMISM`` deviations; t
 every cheaper arm alive for that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -41,11 +41,12 @@ def exploration(
     allowed: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
     price_of_quality: float,
     budget: float,
-    trickle: float,
+    trickle: Mapping[str, float],
 ) -> Floats:
     """Least share of every arm (roles, arms).
 
-    ``starts`` names each arm's first tier; ``budget`` is the share of a role that may be spent on hope; ``trickle`` is the share that the
+    ``starts`` names each arm's first tier; ``budget`` is the share of a role that may be spent on hope; ``trickle`` the share, per start
+    tier, that the
     best arm of every start tier keeps as long as it is cheaper than the mix in force, so that a
     model which recovers is noticed.
     """
@@ -61,10 +62,10 @@ def exploration(
     gain = (hope.max(axis=1) / np.maximum(FULL_AT * spent_now[:, 0], 1e-300)).clip(0.0, 1.0)
     cheaper = allowed & (arms.cost < spent_now)
     alive = np.zeros(shares.shape)
-    for tier in set(starts):
+    for tier in dict.fromkeys(starts):
         own = np.array([start == tier for start in starts])
         rank = np.where(cheaper & own, worth, -np.inf)
         best = rank.argmax(axis=1)
         rows = np.arange(len(rank))
-        alive[rows, best] += np.where(np.isfinite(rank[rows, best]), trickle, 0.0)
+        alive[rows, best] += np.where(np.isfinite(rank[rows, best]), trickle[tier], 0.0)
     return spent * gain[:, None] + alive

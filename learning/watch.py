@@ -4,13 +4,13 @@ Outcomes are compared with what their own role and prefix should give, so a chan
 does not alarm. The reference is the estimate less a pooled doubt and a slack.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from learning.components import Estimate
-from learning.drift import SLACK, THRESHOLD, Detector
+from learning.drift import SLACK, Detector
 from learning.tally import Floats
 
 SEEN_MIN = 100.0  # outcomes behind a reference before anything is compared with it
@@ -28,7 +28,6 @@ class Alarm:
     """A change of one model: which way, and the index of the outcome that showed it."""
 
     change: Change
-    signal: str
     index: int
 
 
@@ -46,30 +45,27 @@ class Outcomes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watch:
-    """The detectors of one model."""
+    """The detectors of one model.
 
-    detectors: dict[str, Detector] = field(default_factory=dict)
-    threshold: float = THRESHOLD
+    Unflagged attempts and labelled answers are bet on in turn by the same wealth: given the past
+    each is a fair bet while nothing has changed, so their evidence multiplies.
+    """
 
-    def see(self, signal: str, outcomes: Outcomes) -> tuple["Watch", Alarm | None]:
-        """The watch after ``outcomes`` of one signal, and the alarm they raised.
+    worse: Detector = Detector()
+    better: Detector = Detector()
 
-        After an alarm all detectors of the model start again: its references no longer hold.
+    def see(self, outcomes: Outcomes) -> tuple["Watch", Alarm | None]:
+        """The watch after ``outcomes``, and the alarm they raised.
+
+        After an alarm both detectors start again: the references no longer hold.
         """
-        found = dict(self.detectors)
-        for change, values, means in (
-            (Change.WORSE, outcomes.values, outcomes.low),
-            (Change.BETTER, 1.0 - outcomes.values, 1.0 - outcomes.high),
-        ):
-            key = f"{signal}/{change}"
-            before = found.get(key, Detector(threshold=self.threshold))
-            found[key], index = before.watch(values, means=means)
-            if index is not None:
-                return (
-                    Watch(threshold=self.threshold),
-                    Alarm(change=change, signal=signal, index=index),
-                )
-        return replace(self, detectors=found), None
+        worse, fallen = self.worse.watch(outcomes.values, means=outcomes.low)
+        if fallen is not None:
+            return Watch(), Alarm(change=Change.WORSE, index=fallen)
+        better, risen = self.better.watch(1.0 - outcomes.values, means=1.0 - outcomes.high)
+        if risen is not None:
+            return Watch(), Alarm(change=Change.BETTER, index=risen)
+        return Watch(worse=worse, better=better), None
 
 
 def references(estimate: Estimate, *, count: Floats) -> tuple[Floats, Floats]:
