@@ -37,6 +37,7 @@ _FIRST_CHUNK_MS: Final = SLOTS["first_chunk_ms"]
 _ERROR: Final = SLOTS["error_type"]
 _STATUS: Final = SLOTS["http_status"]
 _DECISION: Final = SLOTS["decision_id"]
+_ATTEMPT: Final = SLOTS["attempt"]
 _REASON: Final = SLOTS["reason"]
 _QUALITY: Final = SLOTS["quality"]
 _QUALITY_SOURCE: Final = SLOTS["quality_source"]
@@ -49,6 +50,8 @@ def add_span(batch: Batch, frame: Frame, reading: Reading, *, pricing: Pricing) 
     attributes, cut = packed(reading.extra)
     batch.truncated += cut or reading.truncated
     operation = call_operation(slots, frame.name)
+    if operation is None and slots[_DECISION] is not None and slots[_ATTEMPT] is not None:
+        operation = "code"  # our code tier answers without a model
     if slots[_DECISION] is not None and slots[_REASON] is not None and operation is None:
         batch.decisions.append(_decision(frame, slots, attributes))
     elif operation is not None:
@@ -139,7 +142,7 @@ def call_row(
         first_chunk_seconds=first_chunk,
         http_status=slots[_STATUS],
         decision_id=slots[_DECISION],
-        attempt=slots[SLOTS["attempt"]],
+        attempt=slots[_ATTEMPT],
         cause=slots[SLOTS["cause"]],
         escalated_from=slots[SLOTS["escalated_from"]],
         quality=_unit(slots[_QUALITY]),
@@ -200,6 +203,14 @@ def _cost(
     if own is not None:
         return own, "local", reported
     return reported, "reported" if reported is not None else None, reported
+
+
+def settle_tasks(batch: Batch) -> None:
+    """Give decisions the conversation that stands on their attempts only."""
+    if batch.decisions:
+        tasks = {call.decision_id: call.task for call in batch.calls if call.conversation_id}
+        for made in batch.decisions:
+            made.task = tasks.get(made.decision_id, made.task)
 
 
 def _unit(score: float | None) -> float | None:

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collector.canonical import add_span
+from collector.canonical import add_span, settle_tasks
 from collector.evaluations import add_span_event
 from collector.frame import Frame
 from collector.pricing import Pricing
@@ -87,6 +87,7 @@ def proto_traces(request: ExportTraceServiceRequest, reception: Reception) -> Ba
                         add_span_event(
                             batch, frame, event.time_unix_nano, read_proto(event.attributes)
                         )
+    settle_tasks(batch)
     return batch
 
 
@@ -120,8 +121,8 @@ def _proto_frame(span: Any, received_ns: int, batch: Batch) -> Frame | None:
         end_ns,
         received_ns,
         span.name[:VALUE_CHARS_MAX],
-        span.kind,
-        span.status.code,
+        span.kind if 0 <= span.kind <= 5 else 0,
+        span.status.code if 0 <= span.status.code <= 2 else 0,
         None,
         None,
         weight(span.trace_state) if span.trace_state else 1.0,
@@ -186,6 +187,7 @@ def _json_traces(request: dict[str, Any], reception: Reception) -> Batch:
                     if str(event.get("name")).startswith("gen_ai.evaluation"):
                         time_ns = json_int(event.get("timeUnixNano"))
                         add_span_event(batch, frame, time_ns, read_plain(json_pairs(event)))
+    settle_tasks(batch)
     return batch
 
 

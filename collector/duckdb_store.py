@@ -65,6 +65,7 @@ class DuckDBStore:
         self._cursors = threading.Lock()
         self._reader = self._connection.cursor()
         self._arrival_ns = 0
+        self._joined_ns = 0
         try:
             migrate(self._connection, now_ns=now_ns)
             for statement in views.VIEWS:
@@ -178,18 +179,25 @@ class DuckDBStore:
         self._lineage = lineage
 
     def roll_up(self, now_ns: int) -> int:
-        since = now_ns - LATE_NS
-        if not self._count(rollup_queries.UNJOINED, {"since": since}) and not self._count(
-            rollup_queries.DIRTY
-        ):
+        oldest = now_ns - LATE_NS
+        with _worded():
+            row = self._connection.execute(rollup_queries.UNJOINED, {"oldest": oldest}).fetchone()
+        unjoined, newest = row or (0, 0)
+        # Without news there is nothing to find for words that found nothing before.
+        join = unjoined and self._arrival_ns > self._joined_ns
+        if not join and not self._count(rollup_queries.DIRTY):
             return 0
         with self._transaction() as run:
-            if self._count(rollup_queries.UNJOINED, {"since": since}):
-                run(rollup_queries.JOIN_EVALUATIONS, {"since": since})
-            oldest = (now_ns - self._keep_days[1] * DAY_NS) // queries.MINUTE_NS
+            if join:
+                seen = 0 if newest > self._joined_ns else self._joined_ns
+                run(rollup_queries.JOIN_EVALUATIONS, {"oldest": oldest, "seen": seen})
+            kept = (now_ns - self._keep_days[1] * DAY_NS) // queries.MINUTE_NS
             edge = self._count(rollup_queries.EDGE)
-            run(rollup_queries.ROLL_UP, {"edge": edge, "oldest": oldest})
-            return self._count("SELECT count(*) FROM temp.todo")
+            run(rollup_queries.ROLL_UP, {"edge": edge, "oldest": kept})
+            minutes = self._count("SELECT count(*) FROM temp.todo")
+        if join:
+            self._joined_ns = self._arrival_ns
+        return minutes
 
     def prune(self, now_ns: int) -> int:
         spans_days, calls_days = self._keep_days

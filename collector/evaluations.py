@@ -11,6 +11,8 @@ from collector.rows import Batch, EvaluationRow
 _NAME: Final = SLOTS["evaluation_name"]
 _SCORE: Final = SLOTS["evaluation_score"]
 _LABEL: Final = SLOTS["evaluation_label"]
+# Whose word outranks whose; feedback is 3, a quality that stands on the span itself counts as 2.
+_RANKS: Final = {"check": 1, "span": 2, "event": 2}
 
 
 def speaks(slots: list[Any]) -> bool:
@@ -79,7 +81,7 @@ def evaluation_row(
         label=slots[_LABEL],
         comment=slots[SLOTS["evaluation_text"]],
         authenticated=False,
-        rank=2 if source == "event" else 1,
+        rank=_RANKS[source],
     )
 
 

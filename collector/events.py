@@ -16,6 +16,7 @@ from collector.evaluations import evaluation_row, speaks
 from collector.frame import Frame
 from collector.reading import VALUE_CHARS_MAX, Reading, packed, read_plain, read_proto
 from collector.rows import Batch, LogRow, Refusal
+from telemetry import names
 
 EVALUATION: Final = "gen_ai.evaluation.result"
 BODY_CHARS_MAX: Final = 16_384
@@ -66,7 +67,7 @@ def proto_logs(request: ExportLogsServiceRequest, reception: decode.Reception) -
                     time_ns=log.time_unix_nano or log.observed_time_unix_nano,
                     trace_id=log.trace_id.hex() if len(log.trace_id) == 16 else None,
                     span_id=log.span_id.hex() if len(log.span_id) == 8 else None,
-                    severity=log.severity_number,
+                    severity=min(max(log.severity_number, 0), 24),
                     event_name=log.event_name[:VALUE_CHARS_MAX] or None,
                     body=log.body.string_value or None,
                     service=service,
@@ -156,7 +157,7 @@ def add_evaluation(batch: Batch, record: Record, now_ns: int) -> None:
         evaluation_row(
             slots,
             name=name,
-            source="event",
+            source="check" if record.scope == names.SCOPE else "event",
             time_ns=record.time_ns,
             received_ns=now_ns,
             target=(record.trace_id, record.span_id),

@@ -63,7 +63,8 @@ CREATE TABLE evaluations (
   decision_id VARCHAR, trace_id VARCHAR, span_id VARCHAR, response_id VARCHAR,
   name VARCHAR NOT NULL, source VARCHAR NOT NULL, score DOUBLE, score_raw DOUBLE, label VARCHAR,
   comment VARCHAR, authenticated BOOLEAN NOT NULL, rank TINYINT NOT NULL,
-  joined BOOLEAN NOT NULL DEFAULT false
+  joined BOOLEAN NOT NULL DEFAULT false, call_trace_id VARCHAR, call_span_id VARCHAR,
+  call_decision_id VARCHAR
 );
 CREATE TABLE dirty (minute BIGINT NOT NULL);
 CREATE TABLE rollups (

@@ -161,68 +161,114 @@ def _compact(table: str) -> tuple[str, ...]:
 COMPACT: Final = tuple(statement for table in _SUMS for statement in _compact(table))
 
 UNJOINED: Final = """
-SELECT count(*) FROM evaluations WHERE NOT joined AND score IS NOT NULL AND received_ns >= $since
+SELECT count(*), coalesce(max(received_ns), 0) FROM evaluations
+WHERE NOT joined AND score IS NOT NULL AND received_ns >= $oldest
 """
-_WORD: Final = "e.evaluation_id, e.score, e.name, e.rank, e.time_ns"
-_CALL: Final = "c.trace_id, c.span_id, c.start_ns, c.decision_id"
+_CALL: Final = "e.evaluation_id, c.trace_id, c.span_id, c.start_ns, c.decision_id"
+# New words look at all calls that are not too old; words that found nothing, at new calls only.
+_CALLS: Final = "c.start_ns >= $oldest AND c.received_ns > $seen"
+_DECISIONS: Final = "d.start_ns >= $oldest AND d.received_ns > $seen"
+# An answer's quality is the mean of what the highest-ranking evaluators say of it, whenever they
+# said it; a quality that stood on the span itself ranks between our own checks and other judges.
+_JUDGED: Final = """
+SELECT {keys}, avg(score) AS score, string_agg(DISTINCT name, ', ' ORDER BY name) AS name,
+  max(rank) AS rank
+FROM (
+  SELECT *, max(rank) OVER (PARTITION BY {keys}) AS top FROM evaluations
+  WHERE score IS NOT NULL AND {last} IN (SELECT {found} FROM temp.{table})
+) WHERE rank = top GROUP BY {keys}
+"""
+_INLINE: Final = "CASE WHEN {table}.quality IS NULL THEN 0 ELSE 2 END"
 JOIN_EVALUATIONS: Final[tuple[str, ...]] = (
     """
 CREATE OR REPLACE TEMP TABLE words AS
-SELECT * FROM evaluations WHERE NOT joined AND score IS NOT NULL AND received_ns >= $since
+SELECT * FROM evaluations WHERE NOT joined AND score IS NOT NULL AND received_ns >= $oldest
 """,
     # Each word finds its call by span, by response, or as the answer that a decision delivered.
     f"""
 CREATE OR REPLACE TEMP TABLE found AS
-SELECT {_WORD}, {_CALL}
-FROM temp.words e JOIN calls c ON c.span_id = e.span_id AND c.trace_id = e.trace_id
-UNION
-SELECT {_WORD}, {_CALL}
-FROM temp.words e JOIN calls c ON c.response_id = e.response_id
-WHERE e.span_id IS NULL AND c.counted
-UNION
-SELECT {_WORD}, {_CALL}
-FROM temp.words e JOIN decisions d ON d.decision_id = e.decision_id
-JOIN calls c ON c.decision_id = d.decision_id AND c.attempt = d.attempts
-UNION
-SELECT {_WORD}, {_CALL}
-FROM temp.words e JOIN decisions d ON d.span_id = e.span_id AND d.trace_id = e.trace_id
-JOIN calls c ON c.decision_id = d.decision_id AND c.attempt = d.attempts
+SELECT evaluation_id, arg_min(trace_id, start_ns) AS trace_id,
+  arg_min(span_id, start_ns) AS span_id, min(start_ns) AS start_ns,
+  arg_min(decision_id, start_ns) AS decision_id
+FROM (
+  SELECT {_CALL}
+  FROM temp.words e JOIN calls c ON c.span_id = e.span_id AND c.trace_id = e.trace_id
+  WHERE {_CALLS}
+  UNION ALL
+  SELECT {_CALL}
+  FROM temp.words e JOIN calls c ON c.response_id = e.response_id
+  WHERE e.span_id IS NULL AND c.counted AND {_CALLS}
+  UNION ALL
+  SELECT {_CALL}
+  FROM temp.words e JOIN decisions d ON d.decision_id = e.decision_id
+  JOIN calls c ON c.decision_id = d.decision_id AND c.attempt = d.attempts
+  WHERE e.span_id IS NULL AND d.start_ns >= $oldest AND c.start_ns >= $oldest
+    AND (c.received_ns > $seen OR d.received_ns > $seen)
+  UNION ALL
+  SELECT {_CALL}
+  FROM temp.words e JOIN decisions d ON d.span_id = e.span_id AND d.trace_id = e.trace_id
+  JOIN calls c ON c.decision_id = d.decision_id AND c.attempt = d.attempts
+  WHERE d.start_ns >= $oldest AND c.start_ns >= $oldest
+    AND (c.received_ns > $seen OR d.received_ns > $seen)
+) GROUP BY evaluation_id
 """,
     f"""
 CREATE OR REPLACE TEMP TABLE found_decisions AS
-SELECT {_WORD}, d.decision_id, d.start_ns
-FROM temp.words e JOIN decisions d ON d.decision_id = e.decision_id
-UNION
-SELECT {_WORD}, d.decision_id, d.start_ns
-FROM temp.words e JOIN decisions d ON d.span_id = e.span_id AND d.trace_id = e.trace_id
-UNION
-SELECT e.evaluation_id, e.score, e.name, e.rank, e.time_ns, d.decision_id, d.start_ns
-FROM temp.found e JOIN calls c ON c.span_id = e.span_id AND c.trace_id = e.trace_id
-JOIN decisions d ON d.decision_id = c.decision_id AND d.attempts = c.attempt
+SELECT evaluation_id, arg_min(decision_id, start_ns) AS decision_id, min(start_ns) AS start_ns
+FROM (
+  SELECT e.evaluation_id, d.decision_id, d.start_ns
+  FROM temp.words e JOIN decisions d ON d.decision_id = e.decision_id
+  WHERE e.span_id IS NULL AND {_DECISIONS}
+  UNION ALL
+  SELECT e.evaluation_id, d.decision_id, d.start_ns
+  FROM temp.words e JOIN decisions d ON d.span_id = e.span_id AND d.trace_id = e.trace_id
+  WHERE {_DECISIONS}
+  UNION ALL
+  SELECT e.evaluation_id, d.decision_id, d.start_ns
+  FROM temp.words e
+  JOIN calls c ON c.span_id = coalesce(e.call_span_id, e.span_id)
+    AND c.trace_id = coalesce(e.call_trace_id, e.trace_id)
+  JOIN decisions d ON d.decision_id = c.decision_id AND d.attempts = c.attempt
+  WHERE c.start_ns >= $oldest AND d.start_ns >= $oldest
+    AND (c.received_ns > $seen OR d.received_ns > $seen)
+  UNION ALL
+  SELECT f.evaluation_id, d.decision_id, d.start_ns
+  FROM temp.found f JOIN decisions d ON d.decision_id = f.decision_id
+  JOIN calls c ON c.span_id = f.span_id AND c.trace_id = f.trace_id AND c.attempt = d.attempts
+) GROUP BY evaluation_id
 """,
     """
+UPDATE evaluations SET call_trace_id = f.trace_id, call_span_id = f.span_id,
+  joined = f.decision_id IS NULL OR f.decision_id IN (SELECT decision_id FROM decisions)
+FROM temp.found f WHERE evaluations.evaluation_id = f.evaluation_id
+""",
+    """
+UPDATE evaluations SET call_decision_id = f.decision_id,
+  joined = evaluations.call_span_id IS NOT NULL
+FROM temp.found_decisions f WHERE evaluations.evaluation_id = f.evaluation_id
+""",
+    f"""
 UPDATE calls SET quality = b.score, quality_source = b.name, quality_rank = b.rank
-FROM (
-  SELECT trace_id, span_id, arg_max(score, (rank, time_ns, name)) AS score,
-    arg_max(name, (rank, time_ns, name)) AS name, max(rank) AS rank
-  FROM temp.found GROUP BY trace_id, span_id
-) b
-WHERE calls.span_id = b.span_id AND calls.trace_id = b.trace_id
-  AND b.rank >= coalesce(calls.quality_rank, 0)
+FROM ({
+        _JUDGED.format(
+            keys="call_trace_id, call_span_id", last="call_span_id", found="span_id", table="found"
+        )
+    }) b
+WHERE calls.span_id = b.call_span_id AND calls.trace_id = b.call_trace_id
+  AND b.rank >= coalesce(calls.quality_rank, {_INLINE.format(table="calls")})
 """,
-    """
+    f"""
 UPDATE decisions SET quality = b.score, quality_source = b.name, quality_rank = b.rank
-FROM (
-  SELECT decision_id, arg_max(score, (rank, time_ns, name)) AS score,
-    arg_max(name, (rank, time_ns, name)) AS name, max(rank) AS rank
-  FROM temp.found_decisions GROUP BY decision_id
-) b
-WHERE decisions.decision_id = b.decision_id AND b.rank >= coalesce(decisions.quality_rank, 0)
-""",
-    """
-UPDATE evaluations SET joined = true WHERE evaluation_id IN (
-  SELECT evaluation_id FROM temp.found UNION SELECT evaluation_id FROM temp.found_decisions
-)
+FROM ({
+        _JUDGED.format(
+            keys="call_decision_id",
+            last="call_decision_id",
+            found="decision_id",
+            table="found_decisions",
+        )
+    }) b
+WHERE decisions.decision_id = b.call_decision_id
+  AND b.rank >= coalesce(decisions.quality_rank, {_INLINE.format(table="decisions")})
 """,
     f"""
 INSERT INTO dirty

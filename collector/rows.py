@@ -165,13 +165,13 @@ class EvaluationRow(msgspec.Struct, kw_only=True, gc=False):
     span_id: str | None
     response_id: str | None
     name: str
-    source: str  # event, span or feedback:<who>
+    source: str  # check (our gateway's), event, span or feedback:<who>
     score: float | None  # 0..1, by the evaluator's normalisation
     score_raw: float | None
     label: str | None
     comment: str | None
     authenticated: bool
-    rank: int  # the highest rank is the answer's quality: feedback 3, event 2, span 1
+    rank: int  # the highest decides: feedback 3, event and span 2, check 1
 
 
 @dataclass(slots=True)

@@ -1,3 +1,4 @@
+import ast
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from collector import queries, rollup_queries
+from collector import queries
 from collector.decode import Reception, decode_traces
 from collector.duckdb_store import BY_MINUTE_NS, DAY_NS, DuckDBStore, exports_folder
 from collector.events import decode_logs
@@ -357,8 +358,54 @@ def test_released_migrations_are_numbered_from_one_without_gaps() -> None:
     assert [number for number, _ in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
 
 
-def test_no_statement_is_built_from_values() -> None:
-    for module in (queries, rollup_queries):
-        for line in Path(str(module.__file__)).read_text().splitlines():
-            assert "%s" not in line
-            assert ".format(" not in line
+def test_no_statement_is_put_together_where_it_is_run() -> None:
+    for path in Path(str(queries.__file__)).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if node.func.attr in ("execute", "sql", "query", "read") and node.args:
+                built = isinstance(node.args[0], ast.JoinedStr | ast.BinOp | ast.Call)
+                assert not built, f"{path.name}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+)
+def test_route_attempt_and_word_may_come_in_any_order(
+    store: DuckDBStore, order: tuple[int, int, int]
+) -> None:
+    whole = decoded(routed())
+    word = judged(
+        "judge", with_={"gen_ai.evaluation.score.value": 0.5},
+        trace_id=bytes.fromhex(whole.calls[1].trace_id),
+        span_id=bytes.fromhex(whole.calls[1].span_id),
+    )  # fmt: skip
+    parts = [Batch(decisions=whole.decisions), Batch(calls=whole.calls), word]
+    for number in order:
+        store.write([parts[number]], now_ns=NOW_NS)
+        store.roll_up(NOW_NS)
+    assert store.read("SELECT quality FROM decisions") == [{"quality": 0.5}]
+    assert store.read("SELECT quality FROM calls WHERE attempt = 2") == [{"quality": 0.5}]
+    assert store.read("SELECT joined FROM evaluations") == [{"joined": True}]
+    assert store.read("SELECT graded FROM rollups_decisions") == [{"graded": 1}]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
+def test_the_highest_rank_decides_and_equals_are_averaged(
+    store: DuckDBStore, order: tuple[int, ...]
+) -> None:
+    trace = Trace()
+    trace.call({"tierwise.quality.score": 0.9}, span_id=b"\1" * 8)
+    where = {"trace_id": trace.trace_id, "span_id": b"\1" * 8}
+    words = [
+        judged("a", with_={"gen_ai.evaluation.score.value": 0.2}, **where),
+        judged("b", with_={"gen_ai.evaluation.score.value": 0.4}, **where),
+    ]
+    check = judged("json", with_={"gen_ai.evaluation.score.value": 0.0}, **where)
+    check.evaluations[0].rank = 1
+    batches = [decoded(trace), *words, check]
+    for number in order:
+        store.write([batches[number]], now_ns=NOW_NS)
+        store.roll_up(NOW_NS)
+    found = store.read("SELECT quality, quality_source FROM calls")[0]
+    assert found == {"quality": pytest.approx(0.3), "quality_source": "a, b"}
