@@ -312,6 +312,23 @@ async def test_no_part_of_a_request_chooses_where_it_goes(door: House) -> None:
     assert [entry.model for entry in door.billed()] == ["standin-mid"] * len(targets)
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["?", "?&&==", "?a=%0d%0ax:y", "?a=%", "?/../..//", "?a=%E9%FF", "?a=b?c=d", "?@evil"],
+)
+async def test_an_odd_query_reaches_the_provider_and_does_no_harm(query: str) -> None:
+    serve = wire.whole(b"{}")
+    async with wire.provider(serve) as upstream, running(config_for(upstream.port)) as at:
+        reply = await wire.send(at.port, wire.post(CHAT + query, GOOD))
+        assert reply.status == 200
+    (got,) = upstream.got
+    assert got.line.startswith(b"POST /v1/chat/completions")
+    assert got.line.endswith(b" HTTP/1.1")
+    assert got.line.count(b" ") == 2
+    assert got.header(b"x") is None
+    assert got.header(b"host") == f"127.0.0.1:{upstream.port}".encode()
+
+
 async def test_a_provider_sees_its_own_address_and_key_and_nothing_of_the_callers() -> None:
     async with (
         wire.provider(wire.whole(b"{}")) as upstream,
@@ -327,7 +344,7 @@ async def test_a_provider_sees_its_own_address_and_key_and_nothing_of_the_caller
             await wire.send(at.port, asked)
     chat, messages = upstream.got
     assert chat.line == b"POST /v1/chat/completions?x=1 HTTP/1.1"
-    assert messages.line.startswith(b"POST /v1/messages")
+    assert messages.line == b"POST /v1/messages?beta=true HTTP/1.1"
     assert chat.header(b"authorization") == f"Bearer {CANARY}".encode()
     assert messages.header(b"x-api-key") == CANARY.encode()
     for got in upstream.got:

@@ -211,6 +211,19 @@ def test_a_streamed_message_joins_the_usage_of_its_first_and_last_frame() -> Non
     assert reading.finished
 
 
+def test_a_last_frame_that_leaves_counts_null_takes_nothing_back() -> None:
+    reading = read_stream(
+        Dialect.MESSAGES,
+        message_start({"input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": 1}),
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn"},
+            "usage": {"input_tokens": None, "cache_read_input_tokens": None, "output_tokens": 7},
+        },
+    )
+    assert reading.tokens == Tokens(input=15, output=7, cache_read=5)
+
+
 def test_a_message_that_broke_off_has_a_known_input_and_an_unknown_output() -> None:
     reading = read_stream(
         Dialect.MESSAGES,
