@@ -259,7 +259,8 @@ class Call:
     ) -> Held:
         self._settle(error_type)
         return Held(
-            answer=answer,
+            status=answer.status,
+            headers=answer.headers,
             pieces=tuple(pieces),
             stream=stream,
             attempt=self._exchange.attempts[-1],

@@ -4,14 +4,16 @@ from collections.abc import Callable
 from typing import Final
 
 from evals.steps import Step
-from router import headers, ladder, reply
+from router import codecall, headers, ladder, reply
 from router.attempt import Call, Delivered, Down, Ended, Way
+from router.codecall import Abstained
 from router.exchange import Exchange, Held
 from router.judge import Judge
 from router.ladder import Candidate
 from router.request import Request, Send
 from router.retry import RETRIED, pause_seconds
 from router.route import Route
+from router.rules import CODE
 from telemetry.errors import CheckFailed, UpstreamError
 from telemetry.records import Cause, Decision, Result
 
@@ -41,14 +43,15 @@ async def walk(
         send=send,
         produced=produced,
     )
-    await Chain(way, decision).run()
+    await Chain(way, decision, step).run()
 
 
 class Chain:
     """One step's walk."""
 
-    def __init__(self, way: Way, decision: Decision) -> None:
+    def __init__(self, way: Way, decision: Decision, step: Step) -> None:
         self._way = way
+        self._step = step
         self._exchange = way.exchange
         self._gateway = way.exchange.gateway
         self._route: Route = way.route
@@ -65,7 +68,9 @@ class Chain:
             ended = await self._ask(candidate)
             if isinstance(ended, Delivered):
                 return self._remember(candidate, ended)
-            if isinstance(ended, Down):
+            if isinstance(ended, Abstained):
+                candidate = self._above(candidate)
+            elif isinstance(ended, Down):
                 self._down = ended
                 candidate = await self._after_down(candidate, ended)
             elif _passes(ended.held):
@@ -75,9 +80,11 @@ class Chain:
                 candidate = self._after_flag(candidate)
         return await self._deliver_best()
 
-    async def _ask(self, candidate: Candidate) -> Ended:
+    async def _ask(self, candidate: Candidate) -> Ended | Abstained:
         exchange, target = self._exchange, candidate.target
         trial = exchange.try_on(target, tier=candidate.tier, cause=candidate.cause)
+        if self._route.code is not None and candidate.tier == CODE:
+            return await codecall.ask(self._way, trial, self._route.code, self._step)
         signed_by = {attempt.provider for attempt in exchange.attempts}
         call = Call(self._way, trial, foreign=bool(signed_by - {target.provider}))
         try:
@@ -124,6 +131,20 @@ class Chain:
         await self._gateway.clock.sleep(pause)
         self._exchange.waited_seconds += self._gateway.clock.monotonic() - began
         return candidate._replace(cause=Cause.RETRY)
+
+    def _above(self, candidate: Candidate) -> Candidate | None:
+        """Return whom to ask after the operator's function had no answer, whatever the arm says."""
+        tier = self._route.next_up(candidate.tier)
+        if tier is None:
+            self._down = Down(
+                error=UpstreamError(
+                    "no_answer",
+                    f"the function {candidate.target.request_model!r} has no answer to this step",
+                    hint="widen the role's range beyond the tier `code`",
+                )
+            )
+            return None
+        return self._open_to(ladder.begin(self._route, tier, Cause.ESCALATION))
 
     def _after_flag(self, candidate: Candidate) -> Candidate | None:
         """Return whom to ask after an answer that failed its checks."""

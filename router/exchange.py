@@ -8,7 +8,7 @@ from router.gateway import Gateway
 from router.reload import Loaded
 from router.request import Endpoint, Request, Scope, parent_of
 from router.targets import Target
-from router.upstream import Answer
+from router.upstream import RawHeaders
 from router.usage import Reading
 from telemetry import propagation
 from telemetry.records import Attempt, Cause, Decision, Outcome, Result, Verdict
@@ -41,7 +41,8 @@ class Trial:
 class Held:
     """An answer that is here and has not gone out."""
 
-    answer: Answer
+    status: int
+    headers: RawHeaders
     pieces: tuple[bytes, ...]  # as they came, so that a held stream is replayed frame by frame
     stream: bool
     attempt: Attempt
@@ -169,6 +170,7 @@ class Exchange:
             sampled=self.sampled,
             ended_ns=self.gateway.clock.now_ns(),
             attempts=tuple(self.attempts),
+            delivered=self.delivered.number if self.delivered else None,
             status=status,
             error_code=error_code,
             overhead_seconds=self.overhead_seconds,

@@ -207,7 +207,7 @@ def _candidates(
 ) -> Iterator[Candidate]:
     low, high = (policy.ladder.index(tier) for tier in rules.range)
     for rung, tier in enumerate(policy.ladder):
-        for model in policy.file.tiers[tier].models:
+        for model in policy.models(tier):
             target = policy.target(model)
             if dialect not in target.dialects:
                 lost: str | None = f"its provider does not speak {dialect}"

@@ -18,7 +18,7 @@ class Candidate(NamedTuple):
 
 def first(route: Route, arm: Arm) -> Candidate:
     """Return whom the decision chose."""
-    return Candidate(arm.tier, 0, route.targets(arm.tier)[0], Cause.START)
+    return begin(route, arm.tier, Cause.START)
 
 
 def after_down(route: Route, arm: Arm, candidate: Candidate) -> Candidate | None:
@@ -35,4 +35,9 @@ def after_flag(route: Route, arm: Arm, candidate: Candidate) -> Candidate | None
     tier = route.after_fail(arm, candidate.tier)
     if tier is None:
         return None
-    return Candidate(tier, 0, route.targets(tier)[0], Cause.ESCALATION)
+    return begin(route, tier, Cause.ESCALATION)
+
+
+def begin(route: Route, tier: str, cause: Cause) -> Candidate:
+    """Return the first model of a tier."""
+    return Candidate(tier, 0, route.targets(tier)[0], cause)

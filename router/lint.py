@@ -59,7 +59,11 @@ def lint(
         for fault in [*target_faults(file, targets), *key_faults(config, roles)]
     ]
     if not findings:
-        policy = Policy.build(file, targets, today=today)
+        try:
+            directory = policy_path.absolute().parent
+            policy = Policy.build(file, targets, today=today, directory=directory)
+        except ConfigError as error:
+            return [_error("policy.toml", error.message, error.hint)]
         findings += _pin_findings(policy, today)
         findings += _rule_findings(policy)
         findings += _dialect_findings(policy)

@@ -5,15 +5,17 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from hashlib import blake2b, sha256
+from pathlib import Path
 from typing import Any, Self
 
 from evals.catalogue import build_checks
 from evals.checks import close_checks
 from learning.learner import Learner
+from router.code import function_of, target_of
 from router.policyfile import PinConfig, PolicyFile, ShapeRule
 from router.roles import DEFAULT
 from router.route import Route, arms_over, nearest, sensible
-from router.rules import Fault, Rules, faults_of, refuse, rules_of
+from router.rules import CODE, Fault, Rules, faults_of, refuse, rules_of
 from router.shaperule import matches
 from router.targets import Target, Targets
 from telemetry.errors import ConfigError, InvalidRequest, PolicyDenied
@@ -29,7 +31,9 @@ Key = tuple[str, str | None, Dialect]
 class Policy:
     """One version of policy.toml, checked, with its models found; it never changes."""
 
-    def __init__(self, file: PolicyFile, targets: Targets) -> None:
+    def __init__(
+        self, file: PolicyFile, targets: Targets, *, directory: Path | None = None
+    ) -> None:
         """Use ``Policy.build``, which checks ``file`` first."""
         self.file = file
         self.hash = hash_of(file)
@@ -46,6 +50,7 @@ class Policy:
         self.roles = frozenset(role for role, _ in self.rules)
         self.plan_escalations_max = file.plans.escalations_max
         self._checks = {key: build_checks(rules.checks) for key, rules in self.rules.items()}
+        self._functions = {key: function_of(rules, directory) for key, rules in self.rules.items()}
         self._names = _model_names(file)
         self._models = {model: targets.target(model) for model in self._names.values()}
         self._table: dict[Key, Route] = {}  # what no arm can serve is in _denied instead
@@ -55,14 +60,16 @@ class Policy:
                 self._compile(rules, dialect)
 
     @classmethod
-    def build(cls, file: PolicyFile, targets: Targets, *, today: date) -> Self:
-        """Return the policy that ``file`` declares over ``targets``.
+    def build(
+        cls, file: PolicyFile, targets: Targets, *, today: date, directory: Path | None = None
+    ) -> Self:
+        """Return the policy that ``file``, standing in ``directory``, declares over ``targets``.
 
         Raises:
             ConfigError: naming everything that does not fit, each with its remedy.
         """
         refuse([*faults_of(file), *target_faults(file, targets)])
-        return cls(file, targets)
+        return cls(file, targets, directory=directory)
 
     @property
     def table(self) -> Mapping[Key, Route]:
@@ -73,10 +80,17 @@ class Policy:
         """Give back what checks hold, once no step uses this policy any more."""
         for checks in self._checks.values():
             await close_checks(checks)
+        for function in self._functions.values():
+            if function is not None:
+                function.close()
 
     def targets(self, tier: str, dialect: Dialect) -> tuple[Target, ...]:
         """Return the models of ``tier`` that speak ``dialect``, in order of failover."""
         return self._targets[tier, dialect]
+
+    def models(self, tier: str) -> tuple[str, ...]:
+        """Return the models that ``tier`` lists; none on the tier `code`."""
+        return () if tier == CODE else self.file.tiers[tier].models
 
     def target(self, model: str) -> Target:
         """Return ``model``, as provider/name; raise KeyError when no tier lists it."""
@@ -171,7 +185,8 @@ class Policy:
             return
         low, high = (self.ladder.index(tier) for tier in rules.range)
         span = self.ladder[low : high + 1]
-        tiers = tuple(tier for tier in span if self._targets[tier, dialect])
+        models = {tier: self._asked(rules, tier, dialect) for tier in span}
+        tiers = tuple(tier for tier in span if models[tier])
         if not tiers:
             self._denied[key] = (
                 f"role {rules.role!r} may use {', '.join(span)}, and no model there speaks "
@@ -194,9 +209,17 @@ class Policy:
             pin=None,
             checks=self._checks[rules.role, rules.mode],
             rules=rules,
-            models={tier: self._targets[tier, dialect] for tier in tiers},
+            code=self._functions[rules.role, rules.mode],
+            models={tier: models[tier] for tier in tiers},
             fields=self._fields(tiers, dialect),
         )
+
+    def _asked(self, rules: Rules, tier: str, dialect: Dialect) -> tuple[Target, ...]:
+        """Return whom a role's steps ask on a tier, in order of failover."""
+        if tier != CODE:
+            return self._targets[tier, dialect]
+        target = target_of(rules)
+        return (target,) if target is not None and dialect in target.dialects else ()
 
     def _caller_pin(self, model: str, rules: Rules, dialect: Dialect) -> Route:
         known = self.find_model(model)
@@ -240,13 +263,14 @@ class Policy:
             pin=target,
             checks=self._checks[rules.role, rules.mode],
             rules=rules,
+            code=None,
             models={tier: (target,)},
             fields=self._fields((tier,), dialect),
         )
 
     def tier_of(self, model: str, *, preferred: str) -> str:
         """Return the tier that lists ``model``: ``preferred`` if it does, else the lowest."""
-        holding = [tier for tier in self.ladder if model in self.file.tiers[tier].models]
+        holding = [tier for tier in self.ladder if model in self.models(tier)]
         return preferred if preferred in holding else holding[0]
 
     def _pinned(self, model: str, dialect: Dialect) -> Target | None:
@@ -260,7 +284,7 @@ class Policy:
         return {
             tier: self.file.tiers[tier].params[dialect]
             for tier in tiers
-            if dialect in self.file.tiers[tier].params
+            if tier != CODE and dialect in self.file.tiers[tier].params
         }
 
 
@@ -338,6 +362,8 @@ def _model_names(file: PolicyFile) -> dict[str, str]:
 def _speaking(
     file: PolicyFile, targets: Targets, *, tier: str, dialect: Dialect
 ) -> tuple[Target, ...]:
+    if tier == CODE:
+        return ()
     found = (targets.target(model, dialect) for model in file.tiers[tier].models)
     return tuple(target for target in found if dialect in target.dialects)
 

@@ -111,6 +111,12 @@ class RoleRules(Section):
         "the name under `check` and its parameters; none when absent",
         max_length=32,
     )
+    code: str | None = Field(
+        None,
+        max_length=200,
+        description="module:function that answers on the tier `code`, or abstains and the next "
+        "tier is asked; looked for beside this file, then among what is installed",
+    )
     stream: Literal["pass", "hold"] | None = Field(
         None,
         description="relay a stream as it comes and check it afterwards, or hold it until it has "

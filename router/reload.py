@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -37,15 +37,25 @@ class Loaded:
     callers: Callers
 
 
-def build(config: bytes, policy: bytes, *, environment: Mapping[str, str], today: date) -> Loaded:
+def build(
+    config: bytes,
+    policy: bytes,
+    *,
+    environment: Mapping[str, str],
+    today: date,
+    directory: Path | None = None,
+) -> Loaded:
     """Return what tierwise.toml and policy.toml say, given as their bytes.
+
+    ``directory`` is where policy.toml stands; functions of the tier `code` are looked for there.
 
     Raises:
         ConfigError: naming file, key and remedy of whatever is wrong.
     """
     parsed = parse(config, Config, name="tierwise.toml")
     file = parse(policy, PolicyFile, name="policy.toml")
-    built = Policy.build(file, Targets(parsed, environment, today=today), today=today)
+    targets = Targets(parsed, environment, today=today)
+    built = Policy.build(file, targets, today=today, directory=directory)
     refuse(key_faults(parsed, built.roles))
     return Loaded(config=parsed, policy=built, callers=Callers(parsed.keys, environment))
 
@@ -98,12 +108,22 @@ class Reloader:
     """Holds the current ``Loaded`` and replaces it, in one assignment, when the files change."""
 
     def __init__(
-        self, config: Path, policy: Path, *, environment: Mapping[str, str], clock: Clock
+        self,
+        config: Path,
+        policy: Path,
+        *,
+        environment: Mapping[str, str],
+        clock: Clock,
+        told: Callable[["Loaded | None"], None] = lambda replaced: None,
     ) -> None:
-        """Load both files; raise ``ConfigError`` when they cannot be served."""
+        """Load both files; raise ``ConfigError`` when they cannot be served.
+
+        ``told`` hears of every reload: with what was replaced, or None when it was refused.
+        """
         self._paths = (config, policy)
         self._environment = environment
         self._clock = clock
+        self._told = told
         self.error: str | None = None  # why the last reload was refused
         self.reloads = 0  # successful ones after the first load
         self.failures = 0
@@ -128,6 +148,7 @@ class Reloader:
         logger.info("reloaded: policy %s in place of %s", loaded.policy.hash, old.policy.hash)
         for key in restart_keys(self._started, loaded.config):
             logger.warning("tierwise.toml: %s changed; it takes effect after a restart", key)
+        self._told(old)
         return True
 
     async def watch(self) -> None:
@@ -190,10 +211,17 @@ class Reloader:
     def _build(self, contents: tuple[bytes, ...]) -> Loaded:
         today = datetime.fromtimestamp(self._clock.now_ns() / 1e9, UTC).date()
         config, policy = contents
-        return build(config, policy, environment=self._environment, today=today)
+        return build(
+            config,
+            policy,
+            environment=self._environment,
+            today=today,
+            directory=self._paths[1].absolute().parent,
+        )
 
     def _refuse(self, message: str) -> bool:
         self.error = message
         self.failures += 1
         logger.error("reload refused, the old policy stays: %s", message)
+        self._told(None)
         return False

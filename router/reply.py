@@ -18,14 +18,14 @@ _JSON: Final = (b"content-type", b"application/json")
 
 async def held(exchange: Exchange, held: Held, send: Send) -> None:
     """Deliver an answer that is here in full, and record the step."""
-    answer, pieces = held.answer, held.pieces
-    found = [*headers.downstream(answer.headers, length_known=False)]
+    pieces = held.pieces
+    found = [*headers.downstream(held.headers, length_known=False)]
     if not held.stream:
         found.append((b"content-length", b"%d" % sum(map(len, pieces))))
     found += _ours(exchange, verdict=held.verdict, with_cost=True)
     exchange.delivering = True
-    await send({"type": "http.response.start", "status": answer.status, "headers": found})
-    exchange.end(answer.status)
+    await send({"type": "http.response.start", "status": held.status, "headers": found})
+    exchange.end(held.status)
     last = len(pieces) - 1
     for number, content in enumerate(pieces):
         await send({"type": "http.response.body", "body": content, "more_body": number < last})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.checks import AnyCheck
+from evals.codetier import CodeFunction
 from router.rules import Learn, Rules
 from router.targets import Target
 from telemetry.records import Arm, Dialect, OnFail, Reason
@@ -25,6 +26,7 @@ class Route:
     quality_floor: float | None
     pin: Target | None  # the only model that may answer
     checks: tuple[AnyCheck, ...]
+    code: CodeFunction | None  # what answers on the tier `code`
     rules: Rules  # what the policy says of the role beyond where its steps go
     models: Mapping[str, tuple[Target, ...]]  # by tier
     fields: Mapping[str, Mapping[str, Any]]  # by tier

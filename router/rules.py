@@ -15,6 +15,7 @@ from telemetry.records import OnFail
 Learn = Literal["off", "observe", "propose", "bounded"]
 Unpassed = Literal["answer", "refuse"]
 ATTEMPTS_MAX = 4
+CODE = "code"  # the tier that a function of the operator's answers; it needs no table
 
 BOTH_ALERTS = (
     "a cost alert alone teaches a router to get cheap and dumb; "
@@ -49,6 +50,7 @@ class Rules:
     pin: PinConfig | None
     caller_pins: bool
     checks: tuple[str | Mapping[str, Any], ...]
+    code: str | None  # module:function of the tier `code`
     hold: bool
     unpassed: Unpassed
     side_effects: bool
@@ -97,6 +99,7 @@ def _filled(file: PolicyFile, name: str, mode: str | None) -> Rules:
         pin=next((layer.pin for layer in layers if layer.pin), None),
         caller_pins=file.callers.pins if role.caller_pins is None else role.caller_pins,
         checks=next((layer.checks for layer in layers if layer.checks is not None), ()),
+        code=next((layer.code for layer in layers if layer.code), None),
         hold=next((layer.stream for layer in layers if layer.stream), "pass") == "hold",
         unpassed=next((layer.unpassed for layer in layers if layer.unpassed), "answer"),
         side_effects=next(
@@ -131,12 +134,20 @@ def _ladder_faults(file: PolicyFile) -> Iterator[Fault]:
             yield Fault(
                 where="ladder", message=f"tier {tier!r} stands twice", remedy="keep one of them"
             )
-        if tier not in file.tiers:
+        if tier not in file.tiers and tier != CODE:
             yield Fault(
                 where="ladder",
                 message=f"tier {tier!r} has no table",
                 remedy=f"add [tiers.{tier}] with its models{nearest_name(tier, file.tiers)}",
             )
+    if CODE in file.tiers:
+        yield Fault(
+            where=f"tiers.{CODE}",
+            message="the tier `code` has no models: a role's own function answers there",
+            remedy="remove the table and name the function in the role's `code`",
+        )
+    if file.ladder == (CODE,):
+        yield Fault(where="ladder", message="no tier has a model", remedy="add one above `code`")
     for tier in file.tiers:
         if tier not in file.ladder:
             yield Fault(
@@ -161,6 +172,7 @@ def _role_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
         yield from _range_faults(file, rules)
     yield from _learning_faults(file, rules)
     yield from _check_faults(rules)
+    yield from _code_faults(file, rules)
     if rules.pin is not None and not any(
         rules.pin.model in tier.models for tier in file.tiers.values()
     ):
@@ -169,6 +181,23 @@ def _role_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
             where=f"{where}.pin",
             message=f"model {rules.pin.model!r} is in no tier, so its tier is not known",
             remedy=f"add it to the models of a tier{nearest_name(rules.pin.model, models)}",
+        )
+
+
+def _code_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
+    low, high = (file.ladder.index(tier) if tier in file.ladder else 0 for tier in rules.range)
+    reaches = CODE in file.ladder[low : high + 1]
+    if rules.code is not None and not reaches:
+        yield Fault(
+            where=f"{rules.where}.code",
+            message=f"the role's range does not reach the tier `{CODE}`",
+            remedy=f'put "{CODE}" on the ladder and into the range',
+        )
+    if rules.code is None and CODE in (rules.tier, rules.range[0]):
+        yield Fault(
+            where=rules.where,
+            message=f"it may start at the tier `{CODE}` but names no function",
+            remedy='add code = "module:function"',
         )
 
 

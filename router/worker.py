@@ -25,7 +25,7 @@ from router.breaker import Breakers, RetryBudget
 from router.config import Config
 from router.gateway import Gateway, Load
 from router.listen import Address
-from router.reload import Reloader
+from router.reload import Loaded, Reloader
 from router.request import Limits
 from router.sessions import Memory
 from router.upstream import AiohttpUpstream
@@ -37,6 +37,7 @@ MIB: Final = 1_048_576
 # Most objects of a step die by reference count; collecting rarely keeps pauses out of the tail.
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 KEEP_ALIVE_SECONDS: Final = 75
+RETIRE_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +60,7 @@ def run(worker: WorkerSettings, sock: socket.socket) -> int:
         level=os.environ.get("TIERWISE_LOG_LEVEL", "INFO").upper(),
         format=f"%(asctime)s %(levelname)s {worker.name} %(name)s: %(message)s",
     )
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it reports every look
     uvloop.run(_serve(worker, sock, clock=SystemClock(), environment=os.environ))
     return 0
 
@@ -67,11 +69,20 @@ async def _serve(
     worker: WorkerSettings, sock: socket.socket, *, clock: Clock, environment: Mapping[str, str]
 ) -> None:
     config = settings.load_config(worker.config_path, worker.overrides)
-    reloader = Reloader(
-        worker.config_path, worker.policy_path, environment=environment, clock=clock
-    )
     rng = random.Random()  # noqa: S311 - ids and jitter, not secrets
     meters = Meters()
+    retired: list[asyncio.Task[None]] = []
+
+    def told(replaced: Loaded | None) -> None:
+        meters.policy_reloaded(ok=replaced is not None)
+        if replaced is not None:
+            _know_names(meters, reloader)
+            retired[:] = [task for task in retired if not task.done()]
+            retired.append(asyncio.create_task(_retire(replaced, clock)))
+
+    reloader = Reloader(
+        worker.config_path, worker.policy_path, environment=environment, clock=clock, told=told
+    )
     _know_names(meters, reloader)
     exporter = _exporter(
         config, worker, meters=meters, clock=clock, rng=rng, environment=environment
@@ -105,11 +116,20 @@ async def _serve(
         with _ending(server, gateway.load):
             await server.serve(sockets=[sock])
     finally:
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+        for task in (watch, *retired):
+            task.cancel()
+        await asyncio.gather(watch, *retired, return_exceptions=True)
+        await reloader.current.policy.close()
         await upstream.close()
         await exporter.close()
+
+
+async def _retire(replaced: Loaded, clock: Clock) -> None:
+    """Close what a replaced policy holds once the steps that began with it are surely over."""
+    try:
+        await clock.sleep(RETIRE_SECONDS)
+    finally:
+        await replaced.policy.close()
 
 
 def _exporter(

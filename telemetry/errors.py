@@ -51,6 +51,7 @@ CODES: Final[dict[str, Code]] = {
     "pin_not_allowed": Code(403, "The policy does not let callers name models for this role."),
     "no_arm_for_dialect": Code(403, "No tier in the role's range speaks the step's dialect."),
     "check_failed": Code(422, "No tier's answer passed the role's checks, and it wants no other."),
+    "no_answer": Code(502, "The role's code function has no answer, and no tier is above it."),
     "upstream_unreachable": Code(502, "No connection to the provider could be made."),
     "upstream_broken": Code(502, "The provider's answer broke off before it began."),
     "upstream_timeout": Code(504, "The provider did not begin to answer in time."),

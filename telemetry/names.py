@@ -101,6 +101,9 @@ EVALUATION_VERSION = Attribute("tierwise.check.version", "string", "event", "ver
 ROUTE_SPAN: Final = "route"  # followed by the role
 EVALUATION_EVENT: Final = "gen_ai.evaluation.result"  # a log event, child of the attempt it judges
 
+# The provider of what the code tier answers: no model is called, so no gen_ai.* stands on its span.
+CODE_PROVIDER: Final = "tierwise"
+
 # Metrics of the conventions, as every exporter sends them today.
 TOKEN_USAGE: Final = "gen_ai.client.token.usage"
 OPERATION_DURATION: Final = "gen_ai.client.operation.duration"

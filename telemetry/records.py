@@ -194,11 +194,19 @@ class Outcome:
     sampled: bool  # the caller's wish; exporters other than the collector honour it
     ended_ns: int
     attempts: tuple[Attempt, ...]
+    delivered: int | None = None  # number of the attempt that answered the caller; None: the last
     status: int  # what the caller got
     error_code: str | None = None
     quality: float | None = None
     quality_source: str | None = None
     overhead_seconds: float | None = None  # our own share of the latency
+
+    @property
+    def answering(self) -> Attempt | None:
+        """The attempt whose answer the caller got; None when none was made."""
+        if not self.attempts:
+            return None
+        return self.attempts[-1 if self.delivered is None else self.delivered - 1]
 
     @property
     def cost_usd(self) -> float | None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from types import MappingProxyType
 
 import uvicorn
@@ -179,9 +180,10 @@ def make_gateway(
     answer_bytes_max: int = 16_777_216,
     limits: Limits | None = None,
     content_bytes_max: int | None = None,
+    directory: Path | None = None,
 ) -> Gateway:
     """Return the parts that serve steps, wired as a gateway process wires them."""
-    loaded = build(config, policy, environment=environment or {}, today=TODAY)
+    loaded = build(config, policy, environment=environment or {}, today=TODAY, directory=directory)
     clock, rng = SystemClock(), random.Random(7)
     return Gateway(
         loaded=lambda: loaded,
@@ -218,10 +220,11 @@ async def running(
     answer_bytes_max: int = 16_777_216,
     limits: Limits | None = None,
     content_bytes_max: int | None = None,
+    directory: Path | None = None,
 ) -> AsyncIterator[Running]:
     """Serve a gateway from the running event loop."""
     kept = Kept()
-    loaded = build(config, policy, environment=environment or {}, today=TODAY)
+    loaded = build(config, policy, environment=environment or {}, today=TODAY, directory=directory)
     upstream = AiohttpUpstream(loaded.config.gateway)
     gateway = make_gateway(
         config,
@@ -232,6 +235,7 @@ async def running(
         answer_bytes_max=answer_bytes_max,
         limits=limits,
         content_bytes_max=content_bytes_max,
+        directory=directory,
     )
     app = create_app(
         gateway,

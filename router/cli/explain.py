@@ -55,7 +55,8 @@ def explain(  # noqa: PLR0913 - a flag is a parameter
     screen = Screen(json=json)
     settings, file = load(config, policy)
     today = datetime.now(UTC).date()
-    compiled = Policy.build(file, Targets(settings, os.environ, today=today), today=today)
+    targets = Targets(settings, os.environ, today=today)
+    compiled = Policy.build(file, targets, today=today, directory=policy.absolute().parent)
     headers = dict(_header(text) for text in header or ())
     if role is not None:
         headers["x-tierwise-role"] = role

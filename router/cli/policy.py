@@ -73,11 +73,11 @@ def show(
     settings, file = load(config, policy)
     today = datetime.now(UTC).date()
     targets = Targets(settings, os.environ, today=today)
-    compiled = Policy.build(file, targets, today=today)
+    compiled = Policy.build(file, targets, today=today, directory=policy.absolute().parent)
     tiers = [
         {"tier": tier, **_model(targets, model)}
         for tier in compiled.ladder
-        for model in file.tiers[tier].models
+        for model in compiled.models(tier)
     ]
     roles = [_role(rules) for rules in compiled.rules.values()]
     screen.result({"policy": compiled.hash, "tiers": tiers, "roles": roles})

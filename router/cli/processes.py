@@ -80,6 +80,7 @@ def checked(files: Files) -> tuple[Config, PolicyFile]:
         read(files.policy_path),
         environment=os.environ,
         today=datetime.now(UTC).date(),
+        directory=files.policy_path.parent,
     )
     return config, policy
 
