@@ -153,6 +153,32 @@ async def test_a_body_over_the_limit_is_refused_though_it_states_no_length(
     assert door.billed() == []
 
 
+@pytest.mark.parametrize(
+    ("size", "headers"),
+    [
+        (300_000, {"authorization": "Bearer wrong"}),
+        (300_000, {"content_type": "text/plain"}),
+        (2_000_000, {}),
+        (30, {"x_tierwise_mode": "m" * 256}),
+    ],
+)
+async def test_what_follows_a_refused_body_on_its_connection_is_served(
+    door: House, size: int, headers: dict[str, str]
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.gateway.port)
+    try:
+        writer.write(request(CHAT, b"{" + b" " * (size - 1), **headers))
+        assert (await asyncio.wait_for(wire.read_reply(reader), wire.READ_SECONDS)).status >= 400
+        writer.write(request(CHAT, GOOD))
+        reply = await asyncio.wait_for(wire.read_reply(reader), wire.READ_SECONDS)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    assert reply.status == 200
+    assert len(door.billed()) == 1
+
+
 async def test_a_body_just_at_the_limit_is_served(door: House) -> None:
     body = GOOD + b" " * (1_048_576 - len(GOOD))
     reply = await wire.send(door.gateway.port, request(CHAT, body))
