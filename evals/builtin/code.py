@@ -122,14 +122,14 @@ def _files(text: str) -> Iterator[list[_Hunk]]:
     """Yield the hunks of each file of a diff; lines outside hunks only tell files apart."""
     hunks: list[_Hunk] = []
     lines = _lines(text)
-    for number, line in enumerate(lines):
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
         if hunks and hunks[-1].is_open:
             if not line.startswith("\\"):
                 hunks[-1].take(line)
         elif found := _HUNK.match(line):
             old, new = found[1] or "1", found[2] or "1"
             hunks.append(_Hunk(int(old), int(new)))
-        elif hunks and line.startswith("--- ") and lines[number + 1 : number + 2]:
+        elif hunks and line.startswith("--- ") and after.startswith("+++ "):
             yield _closed(hunks)
             hunks = []
         elif hunks and line[:1] in ("+", "-", " "):

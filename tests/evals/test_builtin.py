@@ -158,6 +158,7 @@ def test_min_logprob_holds_the_mean_and_the_least() -> None:
     assert result(sure(-0.25, -0.75), "min_logprob", mean=-0.5) == "pass"
     assert result(sure(-0.25, -0.76), "min_logprob", mean=-0.5) == "fail"
     assert result(sure(-0.1, -3.0), "min_logprob", token=-2.0) == "fail"
+    assert result(sure(0.0), "min_logprob", mean=0) == "pass"
     verdict = judged(sure(-0.25, -0.75), "min_logprob", mean=-0.5, token=-1)
     assert (verdict.score, verdict.reason) == (None, "mean logprob -0.500, least -0.750")
 

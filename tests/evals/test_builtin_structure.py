@@ -179,6 +179,7 @@ def test_tool_calls_are_held_against_the_declared_schema(dialect: Dialect) -> No
 def test_tool_call_valid_abstains_where_it_cannot_know() -> None:
     call = (ToolCall("f", "{}"),)
     assert result("x", "tool_call_valid") == "abstain"
+    assert result(says("x", step=with_tool("f", SCHEMA)), "tool_call_valid") == "abstain"
     assert result(says("", tool_calls=call), "tool_call_valid") == "abstain"
     step = with_tool("f", {"type": "nope"})
     assert result(says("", step=step, tool_calls=call), "tool_call_valid") == "abstain"
@@ -245,6 +246,8 @@ def test_a_diff_that_holds_together_passes() -> None:
         (DIFF.replace("-two\n+TWO\n", " two\n"), "a hunk changes nothing"),
         (DIFF.replace(" six\n", ""), "a hunk has fewer lines"),
         (DIFF + "+more\n", "a hunk has more lines"),
+        (DIFF + "--- more\n", "a hunk has more lines"),
+        ("@@ -1 +1,2 @@\n-a\n-b\n+c\n+d\n", "a hunk has other lines than its header says"),
         (DIFF.replace(" three", "three"), "a hunk has fewer lines"),
     ],
 )
