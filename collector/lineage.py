@@ -19,6 +19,7 @@ NODES_MAX: Final = 131_072
 OPEN_MAX: Final = 65_536
 GROUPS_MAX: Final = 65_536
 STEPS_MAX: Final = 128
+OWN_STRENGTH: Final = 100  # of calls of our own gateway
 
 Key = tuple[str, str]  # trace id, span id
 
@@ -118,13 +119,14 @@ class Lineage:
         return key
 
     def _opened(self, call: CallRow) -> Open:
-        strength = sum(
-            value is not None
-            for value in (call.input_tokens, call.output_tokens, call.cost_reported_usd,
-                          call.model_served, call.finish_reason)
-        )  # fmt: skip
-        if call.decision_id is not None:
-            strength += 100
+        strength = (
+            (call.input_tokens is not None)
+            + (call.output_tokens is not None)
+            + (call.cost_reported_usd is not None)
+            + (call.model_served is not None)
+            + (call.finish_reason is not None)
+            + OWN_STRENGTH * (call.decision_id is not None)
+        )
         entry = Open(
             call.trace_id, call.span_id, call.start_ns, call.role, call.role_from, call.awaits,
             False, False, strength, None, call,
@@ -190,7 +192,7 @@ class Lineage:
             return
         best = max(running, key=lambda entry: (entry.strength, -entry.start_ns, entry.span_id))
         for entry in running:
-            duplicate = entry is not best and entry.strength < 100
+            duplicate = entry is not best and entry.strength < OWN_STRENGTH
             if entry.duplicate != duplicate:
                 entry.duplicate = duplicate
                 self._changed[entry.key] = entry

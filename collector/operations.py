@@ -1,5 +1,6 @@
 """Which spans and log events are one model call of their own, and who wrote them."""
 
+from functools import lru_cache
 from typing import Final
 
 # Parts of keys that hold prompts and answers: never kept among the other attributes.
@@ -82,6 +83,7 @@ SCOPES: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
+@lru_cache(maxsize=1_024)
 def scope_dialect(scope: str) -> str | None:
     """Return the dialect that an instrumentation scope's name gives away, if it does."""
     for prefix, dialect in SCOPES:

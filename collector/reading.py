@@ -46,7 +46,10 @@ def read_proto(attributes: Sequence[Any]) -> Reading:
     for attribute in islice(attributes, ATTRIBUTES_MAX):
         rule = rule_of(attribute.key)
         if rule is None:
-            _keep(extra, attribute.key, attribute.value, _plain_proto)
+            if len(extra) < EXTRA_KEYS_MAX and not is_content(attribute.key):
+                text = attribute.value.string_value
+                plain = text or _plain_proto(attribute.value)
+                _keep(extra, attribute.key, plain)
             continue
         slot, kind, rank, bit = rule
         bits |= bit
@@ -56,18 +59,19 @@ def read_proto(attributes: Sequence[Any]) -> Reading:
         if rank >= ranks[slot]:
             continue
         value = attribute.value
-        # The typed read is right nearly always; only its default needs the slow, exact look.
+        # The typed read is right nearly always; whatever it does not settle gets the exact look.
         found: Any
         if kind == _TEXT:
             found = value.string_value
+            settled = 0 < len(found) <= TEXT_CHARS_MAX
         elif kind == _COUNT:
             found = value.int_value
-        elif kind == _NUMBER:
-            found = value.double_value
+            settled = 0 < found <= COUNT_MAX
         else:
-            found = None
-        if not found or kind != _TEXT or len(found) > TEXT_CHARS_MAX:
-            plain = found or _plain_proto(value)
+            found = value.double_value
+            settled = kind == _NUMBER and 0.0 < found < math.inf
+        if not settled:
+            plain = _plain_proto(value)
             found = coerce(plain, kind)
             if found is None:
                 uncoerced += plain is not None and plain != ""
@@ -88,7 +92,8 @@ def read_plain(pairs: Iterable[tuple[str, Any]]) -> Reading:
             break
         rule = RULES.get(key)
         if rule is None:
-            _keep(extra, key, value, shortened)
+            if len(extra) < EXTRA_KEYS_MAX and not is_content(key):
+                _keep(extra, key, shortened(value))
             continue
         bits |= rule.bit
         if rule.kind == Kind.OBJECT:
@@ -202,10 +207,8 @@ def _listed(value: Any, kind: Kind) -> str | None:
     return texts[0] if kind == Kind.FIRST else ",".join(texts)
 
 
-def _keep(extra: dict[str, Any], key: str, value: Any, plain: Any) -> None:
-    if len(extra) < EXTRA_KEYS_MAX and not is_content(key):
-        found = plain(value)
-        extra[key[:TEXT_CHARS_MAX]] = found[:VALUE_CHARS_MAX] if isinstance(found, str) else found
+def _keep(extra: dict[str, Any], key: str, found: Any) -> None:
+    extra[key[:TEXT_CHARS_MAX]] = found[:VALUE_CHARS_MAX] if isinstance(found, str) else found
 
 
 @lru_cache(maxsize=4_096)
