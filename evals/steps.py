@@ -157,7 +157,7 @@ def _messages(body: Mapping[str, Any]) -> Iterator[Message]:
         if text := text_of(body.get(key)):
             yield Message(role="system", text=text)
     said = body.get("messages", body.get("input"))
-    if isinstance(said, str):
+    if isinstance(said, str) and said:
         yield Message(role="user", text=said)
     if not isinstance(said, list):
         return

@@ -122,7 +122,7 @@ def _files(text: str) -> Iterator[list[_Hunk]]:
     """Yield the hunks of each file of a diff; lines outside hunks only tell files apart."""
     hunks: list[_Hunk] = []
     lines = _lines(text)
-    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+    for line, after in zip(lines, [*lines[1:], ""], strict=False):
         if hunks and hunks[-1].is_open:
             if not line.startswith("\\"):
                 hunks[-1].take(line)
