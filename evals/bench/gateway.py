@@ -25,6 +25,23 @@ BODY = {
 }
 
 
+# Forty required strings: the stand-in's answer is about 2 KB of JSON.
+FIELDS = {
+    "type": "object",
+    "properties": {f"field_number_{n:02}": {"type": "string"} for n in range(40)},
+    "required": [f"field_number_{n:02}" for n in range(40)],
+    "additionalProperties": False,
+}
+CHECKED_BODY = {
+    **BODY,
+    "model": "tierwise/checked",
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {"name": "fields", "strict": True, "schema": FIELDS},
+    },
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One concurrency: medians over the rounds; times in milliseconds."""
@@ -49,6 +66,7 @@ class Report:
 
     rows: tuple[Row, ...]
     first_token_added: Row
+    check_added: Row | None  # the same body through the gateway, without and with a check
     decision_us: tuple[float, float]  # p50, p99
     memory_mb: tuple[float, ...]  # at the start, then after each part of the soak
     soak_requests: int
@@ -63,6 +81,7 @@ class Plan:
     rounds: int = 7
     seconds_per_round: float = 1.0
     soak_requests: int = 0
+    checks: bool = False  # every step's answer is checked against its JSON schema
 
 
 def measure(plan: Plan, *, decide: Callable[[], object], tell: Callable[[str], None]) -> Report:
@@ -75,7 +94,7 @@ async def _measure(
     plan: Plan, on: Stage, *, decide: Callable[[], object], tell: Callable[[str], None]
 ) -> Report:
     load = load_average()
-    plain = json.dumps(BODY).encode()
+    plain = json.dumps(CHECKED_BODY if plan.checks else BODY).encode()
     streamed = json.dumps({**BODY, "model": "tierwise/streamer", "stream": True}).encode()
     memory = [on.memory_mb()]
     rows = []
@@ -84,6 +103,16 @@ async def _measure(
         rows.append(await _rows(plan, on, plain, callers=callers, port=on.upstream_port))
     tell("streams, 1 caller")
     first = await _rows(plan, on, streamed, callers=1, first=True, port=on.paced_port)
+    check = None
+    if plan.checks:
+        tell("the check alone, 1 caller")
+        unchecked = plain.replace(b"tierwise/checked", b"tierwise/worker")
+        check = await _compared(
+            plan,
+            (on.gateway_port, request_bytes(on.gateway_port, CHAT, unchecked)),
+            (on.gateway_port, request_bytes(on.gateway_port, CHAT, plain)),
+            callers=1,
+        )
     tell("decisions")
     decision = decision_us(decide)
     memory.append(on.memory_mb())
@@ -95,6 +124,7 @@ async def _measure(
     return Report(
         rows=tuple(rows),
         first_token_added=first,
+        check_added=check,
         decision_us=decision,
         memory_mb=tuple(memory),
         soak_requests=plan.soak_requests,
@@ -108,14 +138,28 @@ async def _rows(
     asked = json.loads(body)["model"].encode()
     direct = request_bytes(port, CHAT, body.replace(asked, b"standin-small"))
     through = request_bytes(on.gateway_port, CHAT, body)
-    warm = await drive(on.gateway_port, through, callers=callers, requests=max(200, callers * 10))
+    return await _compared(
+        plan, (port, direct), (on.gateway_port, through), callers=callers, first=first
+    )
+
+
+async def _compared(
+    plan: Plan,
+    direct: tuple[int, bytes],
+    through: tuple[int, bytes],
+    *,
+    callers: int,
+    first: bool = False,
+) -> Row:
+    """Measure two (port, request) pairs in turns."""
+    warm = await drive(*through, callers=callers, requests=max(200, callers * 10))
     requests = max(callers * 20, int(warm.per_second * plan.seconds_per_round))
     pairs: list[tuple[Round, Round]] = []
     for _ in range(plan.rounds):
         pairs.append(
             (
-                await drive(port, direct, callers=callers, requests=requests),
-                await drive(on.gateway_port, through, callers=callers, requests=requests),
+                await drive(*direct, callers=callers, requests=requests),
+                await drive(*through, callers=callers, requests=requests),
             )
         )
     return _row(pairs, callers=callers, first=first)

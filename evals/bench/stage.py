@@ -47,6 +47,9 @@ models = ["paced/standin-small"]
 models = ["standin/standin-frontier"]
 [roles.worker]
 tier = "small"
+[roles.checked]
+tier = "small"
+checks = ["json_schema"]
 [roles.streamer]
 tier = "paced"
 [roles.extractor]

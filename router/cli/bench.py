@@ -78,6 +78,9 @@ def gateway(
         int,
         typer.Option(min=0, max=10_000_000, metavar="N", help="Requests to watch memory over."),
     ] = 0,
+    checks: Annotated[
+        bool, typer.Option("--checks", help="Check every answer against a JSON schema.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Measure what the gateway adds to a call, against the same stand-in called directly.
@@ -87,7 +90,7 @@ def gateway(
     from evals.bench.gateway import Plan, as_json, measure  # noqa: PLC0415 - large, and only here
 
     screen = Screen(json=json)
-    plan = Plan(rounds=rounds, seconds_per_round=seconds, soak_requests=soak)
+    plan = Plan(rounds=rounds, seconds_per_round=seconds, soak_requests=soak, checks=checks)
     report = measure(plan, decide=decider(), tell=screen.note)
     screen.result(as_json(report))
     _show(screen, report)
@@ -121,6 +124,8 @@ def _show(screen: Screen, report: "Report") -> None:
     for row in report.rows:
         _add(table, str(row.callers), row)
     _add(table, "first token", report.first_token_added)
+    if report.check_added is not None:
+        _add(table, "without/with check", report.check_added)
     screen.show(table)
     p50, p99 = report.decision_us
     screen.say(f"one decision: p50 {p50:.1f} µs, p99 {p99:.1f} µs")
