@@ -8,6 +8,7 @@ they served. Means over served requests are reported too, but carry the noise of
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -94,7 +95,7 @@ class Plan:
         while at < self.requests:
             at = min(at + (self.tick if at >= 1_000 else min(50, self.tick)), self.requests)
             edges.append(at)
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(pairwise(edges))
 
     def stage_at(self, number: int) -> Stage:
         """The stage that holds for request ``number``."""

@@ -68,7 +68,7 @@ class Composed:
     @property
     def deviation(self) -> Floats:
         """Standard deviation of every arm's quality, (r, a)."""
-        return np.sqrt((self.own**2).sum(axis=1) + (self.common**2).sum(axis=1))
+        return np.asarray(np.sqrt((self.own**2).sum(axis=1) + (self.common**2).sum(axis=1)))
 
 
 def compose(layout: Layout, *, estimates: list[Estimate], attempt_cost: Floats) -> Composed:

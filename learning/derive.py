@@ -42,8 +42,8 @@ class Situation:
     ``floor`` and ``role_floors`` (r,) or None are declared; ``declared`` (r,) is the table's arm;
     ``allowed`` (r, a) what the policy permits; ``price`` USD per input, output and cached token of
     each tier, (3,); ``typical`` the tokens of an attempt before any was seen, (3,); ``since`` the
-    first epoch that counts for a model, after its last alarm; ``demoted`` the tiers whose last alarm
-    was a loss.
+    first epoch that counts for a model, after its last alarm; ``demoted`` the tiers whose last
+    alarm was a loss.
     """
 
     floor: float
@@ -153,15 +153,14 @@ def _solve(  # noqa: PLR0913 - the parts of one programme
     price_of_quality = worth if worth > 0 else 5.0 * dear
     least = exploration(
         arms,
-        starts=starts,
         shares=base,
         allowed=situation.allowed,
         price_of_quality=price_of_quality,
         budget=settings.budget,
-        trickle={
-            tier: settings.probe if tier in situation.demoted else settings.trickle
-            for tier in set(starts)
-        },
+        alive=[
+            (start, settings.probe if start in situation.demoted else settings.trickle)
+            for start in starts
+        ],
     )
     curse = (
         0.0

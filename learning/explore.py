@@ -13,7 +13,7 @@ Fails when an arm looks worse than it is by more than ``OPTIMISM`` deviations; t
 every cheaper arm alive for that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -36,19 +36,17 @@ def safe_share(*, quality: float, floor: float) -> float:
 def exploration(
     arms: Composed,
     *,
-    starts: Sequence[str],
     shares: Floats,
     allowed: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
     price_of_quality: float,
     budget: float,
-    trickle: Mapping[str, float],
+    alive: Sequence[tuple[str, float]],
 ) -> Floats:
     """Least share of every arm (roles, arms).
 
-    ``starts`` names each arm's first tier; ``budget`` is the share of a role that may be spent on hope; ``trickle`` the share, per start
-    tier, that the
-    best arm of every start tier keeps as long as it is cheaper than the mix in force, so that a
-    model which recovers is noticed.
+    ``budget`` is the share of a role that may be spent on hope. ``alive`` gives each arm's start
+    tier and the share that the best arm of that tier keeps while it is cheaper than the mix in
+    force, so that a model which recovers is noticed.
     """
     worth = price_of_quality * arms.quality - arms.cost
     current = (shares * worth).sum(axis=1, keepdims=True)
@@ -57,15 +55,14 @@ def exploration(
     regret = np.maximum(current - worth, 0.0)
     score = np.where(hope > 0, hope**2 / (hope + regret + 1e-300), 0.0)
     total = score.sum(axis=1, keepdims=True)
-    spent = np.where(total > 0, score / np.maximum(total, 1e-300), 0.0) * budget
     spent_now = (shares * arms.cost).sum(axis=1, keepdims=True)
-    gain = (hope.max(axis=1) / np.maximum(FULL_AT * spent_now[:, 0], 1e-300)).clip(0.0, 1.0)
+    gain = (hope.max(axis=1, keepdims=True) / np.maximum(FULL_AT * spent_now, 1e-300)).clip(0, 1)
+    least = np.where(total > 0, score / np.maximum(total, 1e-300), 0.0) * budget * gain
     cheaper = allowed & (arms.cost < spent_now)
-    alive = np.zeros(shares.shape)
-    for tier in dict.fromkeys(starts):
-        own = np.array([start == tier for start in starts])
+    rows = np.arange(len(shares))
+    for start, share in dict(alive).items():
+        own = np.array([name == start for name, _ in alive])
         rank = np.where(cheaper & own, worth, -np.inf)
         best = rank.argmax(axis=1)
-        rows = np.arange(len(rank))
-        alive[rows, best] += np.where(np.isfinite(rank[rows, best]), trickle[tier], 0.0)
-    return spent * gain[:, None] + alive
+        least[rows, best] += np.where(np.isfinite(rank[rows, best]), share, 0.0)
+    return np.asarray(least)

@@ -4,7 +4,7 @@ Outcomes are compared with what their own role and prefix should give, so a chan
 does not alarm. The reference is the estimate less a pooled doubt and a slack.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -51,8 +51,8 @@ class Watch:
     each is a fair bet while nothing has changed, so their evidence multiplies.
     """
 
-    worse: Detector = Detector()
-    better: Detector = Detector()
+    worse: Detector = field(default_factory=Detector)
+    better: Detector = field(default_factory=Detector)
 
     def see(self, outcomes: Outcomes) -> tuple["Watch", Alarm | None]:
         """The watch after ``outcomes``, and the alarm they raised.
