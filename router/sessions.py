@@ -30,8 +30,14 @@ class Notes:
     def get(self, name: str) -> int:
         """Return the number kept under ``name``; 0 when there is none."""
         note = self._notes.get(name)
-        if note is None or note.until < self.clock.monotonic():
+        if note is None:
             return 0
+        now = self.clock.monotonic()
+        if note.until < now:
+            del self._notes[name]
+            return 0
+        note.until = now + IDLE_SECONDS_MAX
+        self._notes.move_to_end(name)
         return note.value
 
     def put(self, name: str, value: int) -> None:
