@@ -12,42 +12,56 @@ import msgspec
 
 from telemetry.records import Dialect
 
-_BLOCKS: Final = frozenset({"thinking", "redacted_thinking"})
+_BLOCKS: Final = ("thinking", "redacted_thinking")
 _CHAT_KEYS: Final = ("thinking_blocks", "reasoning_details")
+_TURNS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def without_signed(fields: Mapping[str, msgspec.Raw], dialect: Dialect) -> dict[str, bytes]:
-    """Return the top-level values that change when signed reasoning goes, as JSON; mostly none."""
+    """Return the top-level values that change when signed reasoning goes, as JSON; mostly none.
+
+    Turns that hold none stay as they are, byte for byte.
+    """
     key = "input" if dialect is Dialect.RESPONSES else "messages"
     raw = fields.get(key)
     if raw is None or not _smells(bytes(raw)):
         return {}
     try:
-        turns = msgspec.json.decode(raw)
+        turns = _TURNS.decode(raw)
+        kept = [_cleaned(bytes(turn), dialect) for turn in turns]
     except (msgspec.MsgspecError, RecursionError):
         return {}
-    if not isinstance(turns, list):
+    if all(was == bytes(turn) for was, turn in zip(kept, turns, strict=True)):
         return {}
-    kept = [turn for turn in (_cleaned(turn, dialect) for turn in turns) if turn is not None]
-    return {} if kept == turns else {key: msgspec.json.encode(kept)}
+    return {key: b"[" + b",".join(turn for turn in kept if turn is not None) + b"]"}
 
 
 def _smells(raw: bytes) -> bool:
     return b"thinking" in raw or b"reasoning" in raw
 
 
-def _cleaned(turn: Any, dialect: Dialect) -> Any:
+def _cleaned(raw: bytes, dialect: Dialect) -> bytes | None:
     """Return the turn without signed reasoning; None when nothing is left of it."""
-    if not isinstance(turn, dict):
-        return turn
+    if not _smells(raw):
+        return raw
+    turn = msgspec.json.decode(raw)
+    kept = _kept(turn, dialect) if isinstance(turn, dict) else turn
+    if kept == turn:
+        return raw
+    return None if kept is None else msgspec.json.encode(kept)
+
+
+def _kept(turn: dict[str, Any], dialect: Dialect) -> dict[str, Any] | None:
     if dialect is Dialect.RESPONSES:
         return None if turn.get("type") == "reasoning" else turn
     if dialect is Dialect.CHAT:
-        return {key: value for key, value in turn.items() if key not in _CHAT_KEYS}
+        return {name: value for name, value in turn.items() if name not in _CHAT_KEYS}
     content = turn.get("content")
     if not isinstance(content, list):
         return turn
-    kept = [b for b in content if not (isinstance(b, dict) and b.get("type") in _BLOCKS)]
-    if not kept:
-        return None
-    return turn if len(kept) == len(content) else {**turn, "content": kept}
+    blocks = [block for block in content if not _is_signed(block)]
+    return {**turn, "content": blocks} if blocks or not content else None
+
+
+def _is_signed(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") in _BLOCKS

@@ -15,7 +15,7 @@ from telemetry.records import Dialect
 
 CALLS_LOOKED_AT: Final = 6
 CALLS_ALIKE: Final = 3
-_MARKS: Final = (b'"tool_use"', b'"tool_calls"', b'"function_call"')
+_MARKS: Final = (b'"tool_use"', b'"arguments"')  # one of them stands once in every call
 
 
 class _Call(msgspec.Struct):
@@ -75,12 +75,12 @@ def _calls(turn: dict[str, Any], dialect: Dialect) -> Iterator[_Call]:
         if turn.get("type") == "function_call":
             yield _made(turn.get("name"), turn.get("arguments"), turn.get("call_id"))
     elif dialect is Dialect.MESSAGES:
-        for block in _blocks(turn):
+        for block in _objects(turn.get("content")):
             if block.get("type") == "tool_use":
                 yield _made(block.get("name"), block.get("input"), block.get("id"))
     else:
-        for entry in turn.get("tool_calls") or ():
-            function = entry.get("function") if isinstance(entry, dict) else None
+        for entry in _objects(turn.get("tool_calls")):
+            function = entry.get("function")
             if isinstance(function, dict):
                 yield _made(function.get("name"), function.get("arguments"), entry.get("id"))
 
@@ -88,15 +88,14 @@ def _calls(turn: dict[str, Any], dialect: Dialect) -> Iterator[_Call]:
 def _errors(turn: dict[str, Any], dialect: Dialect) -> Iterator[str]:
     """Yield the ids of calls whose result is marked as an error; only Messages marks them."""
     if dialect is Dialect.MESSAGES:
-        for block in _blocks(turn):
+        for block in _objects(turn.get("content")):
             if block.get("type") == "tool_result" and block.get("is_error") is True:
                 yield str(block.get("tool_use_id"))
 
 
-def _blocks(turn: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    content = turn.get("content")
-    if isinstance(content, list):
-        yield from (block for block in content if isinstance(block, dict))
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, dict))
 
 
 def _made(name: Any, arguments: Any, call_id: Any) -> _Call:
