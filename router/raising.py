@@ -13,29 +13,35 @@ from telemetry.records import Arm, Decision, Reason
 def raised(exchange: Exchange, asked: Request, decision: Decision) -> Decision:
     """Return ``decision``, or the one that starts at the tier the session has been raised to.
 
-    Raising is certain, so the new decision's propensity is 1; nothing was drawn.
+    A raised session starts no lower than its role's declared tier either, and what a learner drew
+    does not count any more: so its arm is certain and its propensity exactly 1.
     """
     policy = exchange.loaded.policy
     route = policy.route(decision.context)
     if len(route.tiers) == 1:
         return decision
     start = _start(exchange, asked, decision, route)
-    if start == decision.arm.tier:
+    if start is None:
         return decision
-    wanted = sensible(Arm(tier=start, on_fail=decision.arm.on_fail), route.tiers)
+    wanted = sensible(Arm(tier=start, on_fail=route.declared.on_fail), route.tiers)
     return replace(decision, arm=wanted, propensity=1.0, reason=Reason.SESSION, revision=DECLARED)
 
 
-def _start(exchange: Exchange, asked: Request, decision: Decision, route: Route) -> str:
-    context, tier = decision.context, decision.arm.tier
-    ladder = exchange.loaded.policy.ladder
-    lowest = 0
-    if context.session is not None:
-        lowest = exchange.gateway.memory.tier_floor(context.session, context.role)
-    if stalled(asked.body.fields, context.dialect):
-        above = route.next_up(tier)
-        lowest = max(lowest, ladder.index(above) if above else 0)
-    if lowest <= ladder.index(tier):
-        return tier
-    high_enough = (name for name in route.tiers if ladder.index(name) >= lowest)
-    return next(high_enough, route.tiers[-1])
+def _start(exchange: Exchange, asked: Request, decision: Decision, route: Route) -> str | None:
+    """Return where a raised session's step starts; None when the session is not raised.
+
+    An agent that stalls raises its session one tier, and one more for as long as it stalls there.
+    """
+    context, ladder = decision.context, exchange.loaded.policy.ladder
+    memory = exchange.gateway.memory
+    lowest = 0 if context.session is None else memory.tier_floor(context.session, context.role)
+    stalls = stalled(asked.body.fields, context.dialect)
+    if not stalls and lowest <= ladder.index(route.tiers[0]):
+        return None
+    lowest = max(lowest, ladder.index(route.declared.tier))
+    start = next((name for name in route.tiers if ladder.index(name) >= lowest), route.tiers[-1])
+    if stalls:
+        start = route.next_up(start) or start
+        if context.session is not None:
+            memory.raise_to(context.session, context.role, tier=ladder.index(start))
+    return start
