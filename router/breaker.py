@@ -6,7 +6,7 @@ retry budget (a share of requests plus a floor).
 
 import random
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from telemetry.clock import Clock
 
@@ -28,6 +28,13 @@ class _Circuit:
     probing: bool = False
 
 
+class Leave(NamedTuple):
+    """Leave to ask a model once; it is handed back with what came of the call."""
+
+    model: str
+    probe: bool  # the one call that decides whether an open circuit closes
+
+
 @dataclass(kw_only=True, slots=True)
 class Breakers:
     """One circuit breaker a model: closed, open for a while, then half open for one probe."""
@@ -37,41 +44,58 @@ class Breakers:
     _circuits: dict[str, _Circuit] = field(default_factory=dict)
 
     def allows(self, model: str) -> bool:
-        """Say whether ``model`` may be asked; a half-open circuit lets one step through."""
+        """Say whether ``model`` may be asked: its circuit is closed, or waits for a probe."""
         circuit = self._circuits.get(model)
-        if circuit is None or not circuit.open_until:
-            return True
-        if circuit.probing or self.clock.monotonic() < circuit.open_until:
-            return False
-        circuit.probing = True
-        return True
+        return circuit is None or not circuit.open_until or self._may_probe(circuit)
 
-    def is_open(self, model: str) -> bool:
-        """Say whether steps are kept away from ``model``."""
+    def enter(self, model: str) -> Leave:
+        """Return leave to ask ``model``, as its probe when one is due.
+
+        It is given even while ``allows`` says no, for a step that has nobody else to ask; what
+        comes of such a call may close the circuit and cannot keep it open for longer.
+        """
         circuit = self._circuits.get(model)
-        return circuit is not None and bool(circuit.open_until)
+        probe = circuit is not None and bool(circuit.open_until) and self._may_probe(circuit)
+        if probe and circuit is not None:
+            circuit.probing = True
+        return Leave(model, probe)
 
-    def answered(self, model: str) -> None:
+    def answered(self, leave: Leave) -> None:
         """Close the circuit."""
-        self._circuits.pop(model, None)
+        self._circuits.pop(leave.model, None)
 
-    def failed(self, model: str) -> None:
-        """Count a failure; open the circuit after several in a row, longer each time."""
-        if model not in self._circuits and len(self._circuits) >= MODELS_MAX:
+    def failed(self, leave: Leave) -> None:
+        """Count a failure; open the circuit after several in a row, longer each time.
+
+        While it is open only its probe counts: calls that began before say nothing new.
+        """
+        circuit = self._circuits.get(leave.model)
+        if circuit is None:
+            if len(self._circuits) >= MODELS_MAX:
+                return
+            circuit = self._circuits[leave.model] = _Circuit()
+        if circuit.open_until:
+            if leave.probe:
+                self._open(circuit)
             return
-        circuit = self._circuits.setdefault(model, _Circuit())
         circuit.failures += 1
-        if circuit.failures < FAILURES_TO_OPEN and not circuit.probing:
-            return
+        if circuit.failures >= FAILURES_TO_OPEN:
+            self._open(circuit)
+
+    def gave_up(self, leave: Leave) -> None:
+        """Let another step probe: this one ended without learning anything."""
+        circuit = self._circuits.get(leave.model)
+        if leave.probe and circuit is not None:
+            circuit.probing = False
+
+    def _may_probe(self, circuit: _Circuit) -> bool:
+        return not circuit.probing and self.clock.monotonic() >= circuit.open_until
+
+    def _open(self, circuit: _Circuit) -> None:
         seconds = min(OPEN_SECONDS_MAX, OPEN_SECONDS_MIN * 2.0 ** min(circuit.openings, 16))
         circuit.openings += 1
         circuit.probing = False
         circuit.open_until = self.clock.monotonic() + seconds * self.rng.uniform(0.5, 1.0)
-
-    def gave_up(self, model: str) -> None:
-        """Let another step probe: this one ended without learning anything."""
-        if circuit := self._circuits.get(model):
-            circuit.probing = False
 
 
 @dataclass(kw_only=True, slots=True)

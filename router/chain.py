@@ -1,7 +1,6 @@
 """The attempts of one step: who is asked, who next, and whose answer the caller gets."""
 
 from collections.abc import Callable
-from typing import Final
 
 from evals.steps import Step
 from router import codecall, headers, ladder, reply
@@ -15,9 +14,7 @@ from router.retry import RETRIED, pause_seconds
 from router.route import Route
 from router.rules import CODE
 from telemetry.errors import CheckFailed, UpstreamError
-from telemetry.records import Cause, Decision, Result
-
-RETRIES_PER_TIER_MAX: Final = 1
+from telemetry.records import Attempt, Cause, Decision, Result
 
 
 async def walk(
@@ -73,6 +70,8 @@ class Chain:
             elif isinstance(ended, Down):
                 self._down = ended
                 candidate = await self._after_down(candidate, ended)
+            elif self._flagged and ended.held.status >= 300:
+                return await self._deliver_best()  # better a doubtful answer than this error
             elif _passes(ended.held):
                 return await self._deliver(ended.held)
             else:
@@ -85,18 +84,29 @@ class Chain:
         trial = exchange.try_on(target, tier=candidate.tier, cause=candidate.cause)
         if self._route.code is not None and candidate.tier == CODE:
             return await codecall.ask(self._way, trial, self._route.code, self._step)
-        signed_by = {attempt.provider for attempt in exchange.attempts}
-        call = Call(self._way, trial, foreign=bool(signed_by - {target.provider}))
+        # The session so far is the work of the provider that the step was first meant for.
+        started = next(iter(self._calls()), None)
+        foreign = started is not None and started.provider != target.provider
+        breakers = self._gateway.breakers
+        leave = breakers.enter(target.model)
         try:
-            ended = await call.make()
-        except BaseException:
-            self._gateway.breakers.gave_up(target.model)
+            ended = await Call(self._way, trial, foreign=foreign).make()
+        except UpstreamError:
+            breakers.failed(leave)
             raise
-        if isinstance(ended, Down):
-            self._gateway.breakers.failed(target.model)
+        except BaseException:
+            breakers.gave_up(leave)
+            raise
+        broke = isinstance(ended, Delivered) and exchange.attempts[-1].error_type is not None
+        if broke or isinstance(ended, Down):
+            breakers.failed(leave)
         else:
-            self._gateway.breakers.answered(target.model)
+            breakers.answered(leave)
         return ended
+
+    def _calls(self) -> list[Attempt]:
+        """Return the attempts that asked a model."""
+        return [attempt for attempt in self._exchange.attempts if attempt.tier != CODE]
 
     # Whom to ask next --------------------------------------------------------------------------
 
@@ -122,6 +132,8 @@ class Chain:
         if down.held is None or down.held.attempt.status not in RETRIED:
             return None
         if self._retried_tier == candidate.tier:
+            return None
+        if not self._gateway.breakers.allows(candidate.target.model):
             return None
         pause = pause_seconds(down.retry_after_seconds, self._gateway.rng)
         if pause is None or not self._gateway.retries.take():
@@ -155,23 +167,23 @@ class Chain:
             return None
         if self._route.rules.side_effects or self._is_out_of_attempts():
             return None
-        if not self._count_escalation():
+        opened = self._open_to(following)
+        if opened is None or not self._count_escalation():
             return None
-        return self._open_to(following)
+        return opened
 
     def _open_to(self, candidate: Candidate) -> Candidate | None:
         """Return ``candidate`` or the first after it whose circuit lets the step through.
 
-        When every circuit is open the first is asked all the same: better one call that may fail
-        than a gateway that refuses everything.
+        When every circuit is open a step that has asked nobody yet asks ``candidate`` all the
+        same: better one call that may fail than a gateway that refuses everything.
         """
         found: Candidate | None = candidate
         while found is not None:
             if self._gateway.breakers.allows(found.target.model):
                 return found
-            following = ladder.after_down(self._route, self._decision.arm, found)
-            found = following
-        return candidate
+            found = ladder.after_down(self._route, self._decision.arm, found)
+        return None if self._calls() else candidate
 
     def _may_not_repeat(self, down: Down) -> bool:
         """Say whether the model may have acted on a step that has side effects."""
@@ -179,7 +191,7 @@ class Chain:
         return self._route.rules.side_effects and not unsent
 
     def _is_out_of_attempts(self) -> bool:
-        return len(self._exchange.attempts) >= self._route.rules.attempts_max
+        return len(self._calls()) >= self._route.rules.attempts_max
 
     def _count_escalation(self) -> bool:
         """Count an escalation against the plan's budget; False once it is spent."""
@@ -200,6 +212,7 @@ class Chain:
         """Deliver the best answer that failed its checks, else the last provider's own error."""
         if self._flagged and self._route.rules.unpassed == "refuse":
             best = self._best()
+            self._exchange.delivered = best.attempt  # the step is no better than this
             raise CheckFailed(
                 "check_failed",
                 f"no tier of role {self._route.role!r} gave an answer that passed its checks "
