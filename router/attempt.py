@@ -1,14 +1,15 @@
 """One attempt: send the step to one model, take what comes back, have it judged."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from yarl import URL
 
-from router import reasoning, reply
+from router import reasoning, reply, sse
 from router.body import as_json
 from router.exchange import Exchange, Held, Trial
 from router.judge import Judge
@@ -21,8 +22,9 @@ from telemetry import propagation
 from telemetry.errors import UpstreamError
 from telemetry.records import Dialect, Verdict
 
-# Statuses with which a provider says "not now": the next model may do better.
-DOWN: Final = frozenset({408, 429, 500, 502, 503, 504, 529})
+# Statuses besides 5xx with which a provider says "not now": the next model may do better.
+DOWN: Final = frozenset({408, 429})
+OPENING_BYTES_MAX: Final = 16_384  # of a stream, held back until its first event is whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +93,9 @@ class Call:
             if self._exchange.delivering:
                 raise
             return Down(error=error)
-        except asyncio.CancelledError:
-            self._settle("client_closed")
+        except BaseException as error:  # whatever ends the call, what it cost is counted
+            gone = isinstance(error, asyncio.CancelledError)
+            self._settle("client_closed" if gone else "internal")
             raise
         finally:
             if self._answer is not None:
@@ -103,15 +106,13 @@ class Call:
         traceparent = propagation.format_traceparent(
             exchange.trace_id, trial.span_id, sampled=exchange.sampled
         )
-        began = exchange.gateway.clock.monotonic()
-        try:
+        with self._waiting():
             self._answer = answer = await exchange.gateway.upstream.send(
                 _url(trial.target.base_url, exchange.endpoint.path, exchange.query),
                 [*self._way.passed_on, *trial.target.headers, ("traceparent", traceparent)],
                 self._body(),
+                once=self._way.route.rules.side_effects,
             )
-        finally:
-            exchange.waited_seconds += exchange.gateway.clock.monotonic() - began
         trial.status = answer.status
         return answer
 
@@ -119,17 +120,17 @@ class Call:
 
     async def _take_whole(self, answer: Answer) -> Ended:
         exchange, trial = self._exchange, self._trial
-        began = exchange.gateway.clock.monotonic()
-        content = await answer.read(exchange.gateway.answer_bytes_max)
-        exchange.waited_seconds += exchange.gateway.clock.monotonic() - began
+        with self._waiting():
+            content = await answer.read(exchange.gateway.answer_bytes_max)
         if content is None:
             return await self._relay(answer)
         exchange.keep_text(trial, content)
         trial.reading = read_answer(exchange.endpoint.dialect, content)
-        if answer.status >= 400:
+        if answer.status >= 300:
             trial.billed = False
             held = self._held(answer, (content,), error_type=f"http_{answer.status}")
-            return self._down(answer, held) if answer.status in DOWN else Answered(held=held)
+            down = answer.status >= 500 or answer.status in DOWN
+            return self._down(answer, held) if down else Answered(held=held)
         verdict = await self._way.judge.whole(trial, content)
         return Answered(held=self._held(answer, (content,), verdict=verdict))
 
@@ -156,42 +157,73 @@ class Call:
             tell=assembler.feed if assembler else None,
         )
         pieces = answer.pieces()
-        began = clock.monotonic()
-        first = await anext(pieces, b"")
-        exchange.waited_seconds += clock.monotonic() - began
+        out = await self._opening(pieces, reader)
         trial.first_chunk_seconds = clock.monotonic() - trial.started
-        out = [reader.feed(first)]
-        if _may_hold_error(first) and reader.reading.error_type is not None:
-            await self._hold(pieces, reader, out)
-            return self._down(answer, self._held(answer, out, stream=True))
+        if not out:
+            raise _broken("the provider sent an empty stream")
+        opening = b"".join(out)
+        if _may_hold_error(opening) and reader.reading.error_type is not None:
+            return await self._failed_stream(answer, pieces, reader, out)
         if way.route.rules.hold and way.judge.listens and await self._hold(pieces, reader, out):
             if self._broke_off(reader):
                 out.append(self._break_event())
+            if trial.error_type is not None or reader.reading.error_type is not None:
                 return self._down(answer, self._held(answer, out, stream=True))
             verdict = await way.judge.answer(trial, assembler.answer()) if assembler else None
             return Answered(held=self._held(answer, out, stream=True, verdict=verdict))
         await self._relay_stream(answer, pieces, reader, out)
-        verdict = await way.judge.answer(trial, assembler.answer()) if assembler else None
-        self._settle(None)
+        # All that the caller gets is out: its end must not wait for slow checks, and a caller
+        # that has read enough may hang up without calling them off.
         way.produced()
-        await reply.end(exchange, answer.status, way.send)
+        await reply.last(way.send)
+        verdict = None
+        if assembler is not None and trial.error_type is None and reader.reading.error_type is None:
+            verdict = await way.judge.answer(trial, assembler.answer())
+        self._settle(None)
+        exchange.end(answer.status)
         return Delivered(verdict=verdict)
+
+    async def _opening(self, pieces: AsyncIterator[bytes], reader: StreamReader) -> list[bytes]:
+        """Take a stream up to the end of its first event, which may say that there is no more."""
+        out: list[bytes] = []
+        size, tail = 0, b""
+        with self._waiting():
+            async for piece in pieces:
+                out.append(reader.feed(piece))
+                size += len(piece)
+                tail = tail[-3:] + piece  # an empty line may have begun in the piece before
+                if size > OPENING_BYTES_MAX or sse.ends_event(tail):
+                    break
+        return out
+
+    async def _failed_stream(
+        self,
+        answer: Answer,
+        pieces: AsyncIterator[bytes],
+        reader: StreamReader,
+        out: list[bytes],
+    ) -> Down:
+        """Take the rest of a stream that began with an error: it may be the caller's answer yet."""
+        if not await self._hold(pieces, reader, out):
+            raise _broken("the provider's stream began with an error and did not end")
+        return self._down(answer, self._held(answer, out, stream=True))
 
     async def _hold(
         self, pieces: AsyncIterator[bytes], reader: StreamReader, out: list[bytes]
     ) -> bool:
         """Take the rest of a stream into ``out``; False when it is too long to be held."""
         exchange = self._exchange
-        began = exchange.gateway.clock.monotonic()
-        size = len(out[0])
-        async for piece in pieces:
-            out.append(reader.feed(piece))
-            size += len(piece)
-            if size > exchange.gateway.answer_bytes_max:
-                return False
-        exchange.waited_seconds += exchange.gateway.clock.monotonic() - began
-        out.append(reader.end())
-        self._trial.reading = reader.reading
+        size = sum(map(len, out))
+        try:
+            with self._waiting():
+                async for piece in pieces:
+                    out.append(reader.feed(piece))
+                    size += len(piece)
+                    if size > exchange.gateway.answer_bytes_max:
+                        return False
+            out.append(reader.end())
+        finally:
+            self._trial.reading = reader.reading
         exchange.keep_text(self._trial, b"".join(out))
         return True
 
@@ -235,12 +267,20 @@ class Call:
         return True
 
     def _break_event(self) -> bytes:
-        error = UpstreamError(
-            "upstream_broken", "the provider ended its stream in the middle of the answer"
-        )
+        error = _broken("the provider ended its stream in the middle of the answer")
         return reply.error_event(self._exchange, error)
 
     # The attempt's end -------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Count the time inside as the provider's, not as our own overhead."""
+        clock = self._exchange.gateway.clock
+        began = clock.monotonic()
+        try:
+            yield
+        finally:
+            self._exchange.waited_seconds += clock.monotonic() - began
 
     def _down(self, answer: Answer, held: Held) -> Down:
         now_ns = self._exchange.gateway.clock.now_ns()
@@ -289,9 +329,13 @@ class Call:
         return fields.with_values(values)
 
 
-def _may_hold_error(first: bytes) -> bool:
+def _broken(what: str) -> UpstreamError:
+    return UpstreamError("upstream_broken", what)
+
+
+def _may_hold_error(opening: bytes) -> bool:
     """Say whether a stream's first bytes deserve to be read before they go on."""
-    return b"error" in first or b"failed" in first
+    return b"error" in opening or b"failed" in opening
 
 
 def _is_stream(answer: Answer) -> bool:

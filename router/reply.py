@@ -49,6 +49,11 @@ async def piece(content: bytes, send: Send) -> None:
 async def end(exchange: Exchange, status: int, send: Send) -> None:
     """End a relayed answer and record the step."""
     exchange.end(status)
+    await last(send)
+
+
+async def last(send: Send) -> None:
+    """End a relayed answer."""
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -40,6 +40,11 @@ class Splitter:
         return rest
 
 
+def ends_event(data: bytes) -> bool:
+    """Say whether ``data`` holds the whole of an event, or of a comment."""
+    return _BLANK_LINE.search(data) is not None
+
+
 def data_of(event: bytes) -> bytes:
     """Return the event's data; empty when it has none."""
     if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:

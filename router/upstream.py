@@ -3,17 +3,27 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, Protocol
+from contextvars import ContextVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Protocol
+from weakref import WeakSet
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from router.config import GatewayConfig
 from telemetry.errors import UpstreamError, UpstreamTimeout
 
+if TYPE_CHECKING:
+    from aiohttp.tracing import Trace
+
 Headers = Sequence[tuple[str, str]]
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
+
+# Whether the connection of this task's last call had been used before.
+_REUSED: ContextVar[bool] = ContextVar("reused", default=False)
 
 # aiohttp writes longer bytes in one go as well, but warns that this holds up the event loop.
 WRITTEN_WHOLE_BYTES_MAX: Final = 1_048_576
@@ -44,8 +54,11 @@ class Answer(Protocol):
 class Upstream(Protocol):
     """A client for providers; every failure it raises is an ``UpstreamError``."""
 
-    async def send(self, url: URL, headers: Headers, body: bytes) -> Answer:
-        """POST ``body`` and return once the answer's headers are here."""
+    async def send(self, url: URL, headers: Headers, body: bytes, *, once: bool = False) -> Answer:
+        """POST ``body`` and return once the answer's headers are here.
+
+        ``once`` says that the same bytes must not go out a second time, whatever happens.
+        """
         ...
 
     async def close(self) -> None:
@@ -59,7 +72,7 @@ class AiohttpUpstream:
     def __init__(self, config: GatewayConfig) -> None:
         self._first_byte_seconds = config.timeouts.first_byte_seconds
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 limit=config.upstream_connections_max, ttl_dns_cache=300, keepalive_timeout=55
             ),
             timeout=aiohttp.ClientTimeout(
@@ -76,23 +89,29 @@ class AiohttpUpstream:
             max_field_size=65_536,
         )
 
-    async def send(self, url: URL, headers: Headers, body: bytes) -> Answer:
+    async def send(self, url: URL, headers: Headers, body: bytes, *, once: bool = False) -> Answer:
         try:
             async with asyncio.timeout(self._first_byte_seconds):
-                response = await self._post(url, headers, body)
-        except TimeoutError as error:
-            raise _silent(url, error) from error
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+                response = await self._post(url, headers, body, once=once)
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.InvalidURL,
+        ) as error:
             raise UpstreamError(
                 "upstream_unreachable",
                 f"no connection to {url.host}:{url.port}",
                 hint="is the provider up and its base_url right? `tierwise doctor` looks",
             ) from error
+        except TimeoutError as error:
+            raise _silent(url) from error
         except (aiohttp.ClientError, OSError) as error:
             raise _broken(url, error) from error
         return _AiohttpAnswer(url, response)
 
-    async def _post(self, url: URL, headers: Headers, body: bytes) -> aiohttp.ClientResponse:
+    async def _post(
+        self, url: URL, headers: Headers, body: bytes, *, once: bool
+    ) -> aiohttp.ClientResponse:
         try:
             return await self._session.post(
                 url, data=_payload(body), headers=headers, allow_redirects=False
@@ -100,6 +119,8 @@ class AiohttpUpstream:
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if once or not _REUSED.get():
+                raise
             # The provider closed an idle connection as we wrote to it: nothing was answered,
             # and this race is the one case in which the same bytes may go out again unasked.
             return await self._session.post(
@@ -108,6 +129,26 @@ class AiohttpUpstream:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells apart connections that were made for a call from those that had been idle."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list["Trace"],
+        timeout: aiohttp.ClientTimeout,
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        _REUSED.set(connection.protocol in self._met)
+        if connection.protocol is not None:
+            self._met.add(connection.protocol)
+        return connection
+
+    @cached_property
+    def _met(self) -> "WeakSet[object]":
+        return WeakSet()
 
 
 class _AiohttpAnswer:
@@ -142,7 +183,7 @@ class _AiohttpAnswer:
             while piece := await content.readany():
                 yield piece
         except TimeoutError as error:
-            raise _silent(self._url, error) from error
+            raise _silent(self._url) from error
         except (aiohttp.ClientError, OSError) as error:
             raise _broken(self._url, error) from error
 
@@ -158,11 +199,7 @@ def _payload(body: bytes) -> bytes | io.BytesIO:
     return body if len(body) <= WRITTEN_WHOLE_BYTES_MAX else io.BytesIO(body)
 
 
-def _silent(url: URL, error: BaseException) -> UpstreamTimeout:
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return UpstreamTimeout(
-            "upstream_timeout", f"no connection to {url.host}:{url.port} in time"
-        )
+def _silent(url: URL) -> UpstreamTimeout:
     return UpstreamTimeout(
         "upstream_timeout",
         f"{url.host}:{url.port} stayed silent",

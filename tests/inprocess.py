@@ -84,7 +84,9 @@ class Scripted:
         self.scripts: list[Script | StepError | Exception | asyncio.Event] = []
         self.sent: list[tuple[URL, tuple[tuple[str, str], ...], bytes]] = []
 
-    async def send(self, url: URL, headers: Sequence[tuple[str, str]], body: bytes) -> _Answer:
+    async def send(
+        self, url: URL, headers: Sequence[tuple[str, str]], body: bytes, *, once: bool = False
+    ) -> _Answer:
         self.sent.append((url, tuple(headers), body))
         script = self.scripts.pop(0)
         if isinstance(script, asyncio.Event):
