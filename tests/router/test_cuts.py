@@ -62,6 +62,17 @@ async def test_a_chat_stream_cut_at_any_byte_lacks_only_the_usage_that_its_calle
     await cut_everywhere(path, ask(include_usage=include_usage), sent=sent, wanted=wanted)
 
 
+@pytest.mark.parametrize("include_usage", [None, True])
+async def test_a_stream_without_its_last_line_end_arrives_whole(include_usage: bool | None) -> None:
+    sent = streams.chat()[:-1]
+    wanted = sent if include_usage else streams.chat(usage=False)[:-1]
+    bench = make_bench()
+    bench.upstream.scripts.append(Script(pieces=[sent], headers=(EVENTS,)))
+    delivered = await bench.post("/v1/chat/completions", ask(include_usage=include_usage))
+    assert delivered.body == wanted
+    assert bench.kept.pairs[0][1].attempts[0].tokens == streams.TOKENS[Dialect.CHAT]
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_stream_that_comes_byte_by_byte_arrives_whole(dialect: Dialect) -> None:
     sent = streams.stream_of(dialect)

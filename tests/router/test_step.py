@@ -172,6 +172,26 @@ async def test_a_cancelled_server_is_not_held_up() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("fault", [RuntimeError, asyncio.CancelledError])
+async def test_a_step_that_fails_while_its_last_bytes_go_out_is_recorded_once(
+    fault: type[BaseException], stream: bool
+) -> None:
+    bench = make_bench()
+    pieces = [streams.chat()] if stream else [ANSWER]
+    bench.upstream.scripts.append(Script(pieces=pieces, headers=(EVENTS if stream else JSON,)))
+
+    def break_at_the_end(delivered: Delivered) -> None:
+        if delivered.ended:
+            raise fault
+
+    with contextlib.suppress(asyncio.CancelledError):
+        await bench.post(CHAT, ask(stream=stream), on_piece=break_at_the_end)
+    ((_, outcome),) = bench.kept.pairs
+    assert outcome.cost_usd is not None
+    assert bench.gateway.load.steps == 0
+
+
 async def test_a_fault_of_our_own_costs_one_step_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -1,7 +1,9 @@
 """The client for providers against servers that answer, dawdle, break off and lie."""
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator
 
 import pytest
 from yarl import URL
@@ -15,11 +17,16 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 CONTENT = ("content-type", "application/json")
 
 
-def quick(*, first_byte: float = 5.0, idle: float = 5.0) -> AiohttpUpstream:
+@contextlib.asynccontextmanager
+async def quick(*, first_byte: float = 30.0, idle: float = 30.0) -> AsyncIterator[AiohttpUpstream]:
     timeouts = TimeoutsConfig(
-        connect_seconds=2.0, first_byte_seconds=first_byte, idle_seconds=idle, body_seconds=5.0
+        connect_seconds=30.0, first_byte_seconds=first_byte, idle_seconds=idle, body_seconds=5.0
     )
-    return AiohttpUpstream(GatewayConfig(timeouts=timeouts))
+    upstream = AiohttpUpstream(GatewayConfig(timeouts=timeouts))
+    try:
+        yield upstream
+    finally:
+        await upstream.close()
 
 
 def url(port: int) -> URL:
@@ -36,11 +43,9 @@ async def ask(port: int, upstream: AiohttpUpstream, body: bytes = b"{}") -> byte
 
 async def test_the_bytes_that_are_sent_are_the_bytes_that_arrive() -> None:
     bodies = [b"{}", b"\x00\xff" * 1_000, b"x" * 1_048_576, b"y" * 1_048_577, b"z" * 3_000_000]
-    async with wire.provider(wire.whole(b"ok")) as provider:
-        upstream = quick()
+    async with wire.provider(wire.whole(b"ok")) as provider, quick() as upstream:
         for body in bodies:
             assert await ask(provider.port, upstream, body) == b"ok"
-        await upstream.close()
     assert [got.body for got in provider.got] == bodies
     assert [got.header(b"content-length") for got in provider.got] == [
         str(len(body)).encode() for body in bodies
@@ -49,13 +54,11 @@ async def test_the_bytes_that_are_sent_are_the_bytes_that_arrive() -> None:
 
 
 async def test_nothing_is_added_to_the_headers_but_what_http_wants() -> None:
-    async with wire.provider(wire.whole(b"ok")) as provider:
-        upstream = quick()
+    async with wire.provider(wire.whole(b"ok")) as provider, quick() as upstream:
         answer = await upstream.send(
             url(provider.port), [CONTENT, ("x-b", "1"), ("x-b", "2")], b"{}"
         )
         answer.close()
-        await upstream.close()
     assert sorted(provider.got[0].headers) == [
         (b"content-length", b"2"),
         (b"content-type", b"application/json"),
@@ -67,25 +70,22 @@ async def test_nothing_is_added_to_the_headers_but_what_http_wants() -> None:
 
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     serve = wire.whole(b"moved", status=307, headers="location: http://127.0.0.1:1/\r\n")
-    async with wire.provider(serve) as provider:
-        upstream = quick()
+    async with wire.provider(serve) as provider, quick() as upstream:
         answer = await upstream.send(url(provider.port), [CONTENT], b"{}")
         assert answer.status == 307
         assert await answer.read(100) == b"moved"
         answer.close()
-        await upstream.close()
     assert len(provider.got) == 1
 
 
 async def test_a_port_where_nobody_listens_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    upstream = quick()
-    with pytest.raises(UpstreamError) as failed:
-        await ask(port, upstream)
+    async with quick() as upstream:
+        with pytest.raises(UpstreamError) as failed:
+            await ask(port, upstream)
     assert (failed.value.code, failed.value.status) == ("upstream_unreachable", 502)
     assert f"127.0.0.1:{port}" in str(failed.value)
-    await upstream.close()
 
 
 async def wait_for_ever(got: wire.Got, writer: asyncio.StreamWriter) -> None:
@@ -93,12 +93,10 @@ async def wait_for_ever(got: wire.Got, writer: asyncio.StreamWriter) -> None:
 
 
 async def test_silence_before_the_headers_is_a_timeout_and_the_provider_is_let_go() -> None:
-    async with wire.provider(wait_for_ever) as provider:
-        upstream = quick(first_byte=0.05)
+    async with wire.provider(wait_for_ever) as provider, quick(first_byte=0.05) as upstream:
         with pytest.raises(UpstreamTimeout) as failed:
             await ask(provider.port, upstream)
         assert (failed.value.code, failed.value.status) == ("upstream_timeout", 504)
-        await upstream.close()
 
 
 @pytest.mark.parametrize("begun", [b"", b"abc"])
@@ -108,11 +106,9 @@ async def test_silence_inside_the_body_is_a_timeout(begun: bytes) -> None:
         await writer.drain()
         await asyncio.Event().wait()
 
-    async with wire.provider(serve) as provider:
-        upstream = quick(idle=0.05)
+    async with wire.provider(serve) as provider, quick(idle=0.05) as upstream:
         with pytest.raises(UpstreamTimeout):
             await ask(provider.port, upstream)
-        await upstream.close()
 
 
 BROKEN = {
@@ -134,24 +130,20 @@ async def test_a_broken_answer_is_an_upstream_error_and_nothing_else(name: str) 
         await writer.drain()
         writer.close()
 
-    async with wire.provider(serve) as provider:
-        upstream = quick()
+    async with wire.provider(serve) as provider, quick() as upstream:
         with pytest.raises(UpstreamError) as failed:
             await ask(provider.port, upstream)
         assert failed.value.code == "upstream_broken"
-        await upstream.close()
 
 
 async def test_an_answer_too_long_to_keep_is_handed_out_from_its_beginning() -> None:
     body = bytes(range(256)) * 4_000
-    async with wire.provider(wire.whole(body)) as provider:
-        upstream = quick()
+    async with wire.provider(wire.whole(body)) as provider, quick() as upstream:
         answer = await upstream.send(url(provider.port), [CONTENT], b"{}")
         assert await answer.read(1_000) is None
         assert b"".join([piece async for piece in answer.pieces()]) == body
         answer.close()
         answer.close()
-        await upstream.close()
 
 
 async def test_letting_go_of_half_an_answer_hangs_up() -> None:
@@ -160,8 +152,7 @@ async def test_letting_go_of_half_an_answer_hangs_up() -> None:
         await writer.drain()
         await asyncio.Event().wait()
 
-    async with wire.provider(serve) as provider:
-        upstream = quick()
+    async with wire.provider(serve) as provider, quick() as upstream:
         answer = await upstream.send(url(provider.port), [CONTENT], b"{}")
         assert await anext(answer.pieces()) == b"data: 1\n\n"
         answer.close()
@@ -170,7 +161,6 @@ async def test_letting_go_of_half_an_answer_hangs_up() -> None:
                 break
             await asyncio.sleep(0.005)
         assert provider.hangups == 1
-        await upstream.close()
 
 
 async def test_an_idle_connection_that_the_provider_closed_costs_no_step() -> None:
@@ -179,9 +169,7 @@ async def test_an_idle_connection_that_the_provider_closed_costs_no_step() -> No
         await writer.drain()
         writer.close()  # without a word: the client believes that it stays open
 
-    async with wire.provider(serve) as provider:
-        upstream = quick()
+    async with wire.provider(serve) as provider, quick() as upstream:
         for _ in range(20):
             assert await ask(provider.port, upstream) == b"ok"
-        await upstream.close()
     assert len(provider.got) == 20
