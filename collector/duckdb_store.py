@@ -24,8 +24,9 @@ from collector.store import (
     StoreUnavailable,
     Table,
     Written,
+    parse_cursor,
 )
-from telemetry.errors import ConfigError
+from telemetry.errors import TierwiseError
 
 DAY_NS: Final = 86_400_000_000_000
 BY_MINUTE_NS: Final = 3 * DAY_NS  # older roll-ups are kept by the hour
@@ -60,35 +61,51 @@ class DuckDBStore:
         """
         self._path = path
         self._keep_days = keep_days
-        self._connection = _open(path, memory_mb=memory_mb, threads=threads)
+        self._limits = (memory_mb, threads)
         self._lineage = Lineage()
         self._cursors = threading.Lock()
-        self._reader = self._connection.cursor()
         self._arrival_ns = 0
         self._joined_ns = 0
+        self._broken = False
+        self._connect()
         try:
             migrate(self._connection, now_ns=now_ns)
             for statement in views.VIEWS:
                 self._connection.execute(statement)
-            self._connection.execute(queries.CORRECTIONS)
             self._arrival_ns = self._count(queries.LAST_ARRIVAL)
             self._restore(now_ns)
-        except (duckdb.Error, ConfigError) as error:
-            self._connection.close()
-            if isinstance(error, ConfigError):
+        except (duckdb.Error, TierwiseError) as error:
+            self.close()
+            if isinstance(error, TierwiseError):
                 raise
             raise StoreUnavailable(f"{path}: {_first_line(error)}") from error
+
+    def _connect(self) -> None:
+        memory_mb, threads = self._limits
+        self._connection = _open(self._path, memory_mb=memory_mb, threads=threads)
+        self._connection.execute(queries.CORRECTIONS)
+        self._reader = self._connection.cursor()
+
+    def _reconnect(self) -> None:
+        """Open the file anew after an error that left the engine useless (a full disk does)."""
+        with self._cursors, _worded():
+            self._reader.close()
+            self._connection.close()
+            self._connect()
+        self._broken = False
 
     def write(self, batches: Sequence[Batch], *, now_ns: int) -> Written:
         # Strictly rising, whatever the clock does: exports go on from the last row's arrival.
         self._arrival_ns = max(now_ns, self._arrival_ns + 1)
+        if self._broken:
+            self._reconnect()
         try:
             return self._write(batches)
         except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
-            self._recover()
+            self._recover(error)
             raise StoreRefused(f"a value cannot be stored: {_first_line(error)}") from error
         except duckdb.Error as error:
-            self._recover()
+            self._recover(error)
             raise StoreUnavailable(_first_line(error), hint=_hint(error)) from error
 
     def _write(self, batches: Sequence[Batch]) -> Written:
@@ -153,14 +170,17 @@ class DuckDBStore:
             bound = {"name": "biased_sampling", "at_ns": self._arrival_ns, "amount": biased}
             self._connection.execute(queries.NOTE, bound)
 
-    def _recover(self) -> None:
+    def _recover(self, cause: Exception) -> None:
         """Leave the failed transaction and forget what was deduced from its rows."""
+        self._broken = isinstance(cause, duckdb.FatalException | duckdb.InternalException)
+        self._broken = self._broken or "invalidated" in str(cause)
         with suppress(duckdb.Error):  # there was none, or the database is invalid and says so
             self._connection.execute("ROLLBACK")
         try:
             self._restore(self._arrival_ns)
         except duckdb.Error:
             self._lineage = Lineage()
+            self._broken = True
 
     def _restore(self, now_ns: int) -> None:
         lineage = Lineage()
@@ -237,13 +257,15 @@ class DuckDBStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[Callable[[Sequence[str], Parameters], int]]:
+        if self._broken:
+            self._reconnect()
         with _worded():
             self._connection.execute("BEGIN")
             try:
                 yield self._run
                 self._connection.execute("COMMIT")
-            except (duckdb.Error, StoreUnavailable):
-                self._recover()
+            except (duckdb.Error, StoreUnavailable) as error:
+                self._recover(error)
                 raise
 
     def read(self, sql: str, parameters: Parameters | None = None) -> Rows:
@@ -364,17 +386,3 @@ def _hint(error: Exception) -> str:
     if "not a valid DuckDB database file" in text or "WAL" in text:
         return "the file is damaged: restore a copy, or move it aside and start with an empty store"
     return ""
-
-
-def parse_cursor(cursor: str | None) -> tuple[int, str]:
-    """Return the place after which an export goes on.
-
-    Raises:
-        StoreRefused: when it is no cursor that an export returned.
-    """
-    if not cursor:
-        return 0, ""
-    at, _, last = cursor.partition("-")
-    if not at.isdecimal() or len(at) > 19:
-        raise StoreRefused(f"{cursor!r} is not a cursor of an earlier export")
-    return int(at), last

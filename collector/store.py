@@ -101,3 +101,17 @@ class Table:
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     truncated: bool
+
+
+def parse_cursor(cursor: str | None) -> tuple[int, str]:
+    """Return the place after which an export goes on.
+
+    Raises:
+        StoreRefused: when it is no cursor that an export returned.
+    """
+    if not cursor:
+        return 0, ""
+    at, _, last = cursor.partition("-")
+    if not at.isdecimal() or len(at) > 19:
+        raise StoreRefused(f"{cursor!r} is not a cursor of an earlier export")
+    return int(at), last
