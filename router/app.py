@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from router import aliases, envelopes, step
 from router.gateway import Gateway
@@ -31,8 +31,7 @@ class Health:
 
 def create_app(gateway: Gateway, health: Health) -> FastAPI:
     """Return the application; it owns nothing that needs to be closed."""
-    app = FastAPI(title=SERVICE, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(DataPath, gateway=gateway)
+    app = GatewayApp(gateway)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(StepError, _refused)
     _add_health(app, gateway, health)
@@ -40,11 +39,11 @@ def create_app(gateway: Gateway, health: Health) -> FastAPI:
     return app
 
 
-class DataPath:
-    """Serves steps as pure ASGI; FastAPI's routing is for everything else."""
+class GatewayApp(FastAPI):
+    """FastAPI for the quiet routes; steps are served before its middleware and routing."""
 
-    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
-        self._app = app
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(title=SERVICE, docs_url=None, redoc_url=None, openapi_url=None)
         self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +53,7 @@ class DataPath:
             if endpoint is not None:
                 await step.serve(self._gateway, endpoint, scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        await super().__call__(scope, receive, send)
 
 
 def _add_health(app: FastAPI, gateway: Gateway, health: Health) -> None:

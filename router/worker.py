@@ -189,6 +189,7 @@ def _server(config: Config, gateway: Gateway, health: Health) -> uvicorn.Server:
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # who calls is said by client keys, never by a header
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(config.gateway.drain_seconds),
         )
