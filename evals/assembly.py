@@ -3,7 +3,6 @@
 An odd event is skipped and remembered in ``Answer.malformed``; nothing here raises.
 """
 
-import re
 from collections.abc import Mapping
 from io import StringIO
 from typing import Any, Final, Protocol
@@ -27,12 +26,12 @@ from evals.answers import (
     responses_finish,
     word,
 )
+from evals.sse import data_of
 from evals.steps import Step, text_of
 from telemetry.records import Dialect
 
 EVENT_BYTES_MAX: Final = 4_194_304
 CHARACTERS_MAX: Final = 4_194_304  # text and tool arguments together
-_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 _UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
@@ -57,18 +56,6 @@ def assembler(step: Step) -> Assembler:
             return _Messages(step)
         case _:
             return _Chat(step)
-
-
-def data_of(event: bytes) -> bytes:
-    """Return a server-sent event's data; empty when it has none (WHATWG HTML, section 9.2)."""
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
-        return event[6:-2]
-    lines = []
-    for line in _LINE_END.split(event.removeprefix(b"\xef\xbb\xbf")):
-        name, _, value = line.partition(b":")
-        if name == b"data":
-            lines.append(value.removeprefix(b" "))
-    return b"\n".join(lines)
 
 
 class _Call:

@@ -9,7 +9,8 @@ from typing import Final
 
 from yarl import URL
 
-from router import reasoning, reply, sse
+from evals import sse
+from router import reasoning, reply
 from router.body import as_json
 from router.exchange import Exchange, Held, Trial
 from router.judge import Judge

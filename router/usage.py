@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from router import sse
+from evals import sse
 from telemetry.records import Dialect, Tokens
 
 TOKENS_MAX: Final = 1_000_000_000

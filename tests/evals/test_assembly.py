@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from evals import assembly
 from evals.answers import Finish, TokenLogprob, ToolCall
-from evals.assembly import assembler, data_of
+from evals.assembly import assembler
+from evals.sse import data_of
 from telemetry.records import Dialect
 from tests.evals.answering import DIALECTS, a_step, streamed
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from router import envelopes, sse
+from evals import sse
+from router import envelopes
 from telemetry.errors import InvalidRequest, UpstreamTimeout
 from telemetry.records import Dialect
 

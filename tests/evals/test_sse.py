@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router import sse
+from evals import sse
 
 # Bytes in which line ends are frequent, so that every way of ending a line meets every other.
 STREAMS = st.lists(
