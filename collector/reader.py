@@ -1,0 +1,218 @@
+"""What `tierwise roles`, `explain`, `export` and `sql` read: the running collector, else its file.
+
+DuckDB lets one process have the file, so while a collector runs it is asked over its console.
+"""
+
+import http.client
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, Self
+from urllib.parse import quote, urlencode
+
+from collector.duckdb_store import DuckDBStore, exports_folder
+from collector.explain import explain, recent
+from collector.scoreboard import scoreboard
+from collector.store import StoreRefused, StoreUnavailable, Table
+
+CONNECT_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 60.0
+SQL_SECONDS_MAX: Final = 30.0
+
+Plain = dict[str, Any]
+Form = Literal["parquet", "ndjson"]
+
+
+class Reader(Protocol):
+    """Answers as plain dictionaries, the same whichever way they come."""
+
+    def roles(self, *, window_seconds: float) -> Plain:
+        """Return the scoreboard, as `GET /api/roles` does."""
+        ...
+
+    def decisions(self, *, limit: int, role: str | None = None, task: str | None = None) -> Plain:
+        """Return the newest decisions, as `GET /api/decisions` does."""
+        ...
+
+    def explain(self, decision_id: str) -> Plain | None:
+        """Return one decision, whole, or None when it is not known (yet)."""
+        ...
+
+    def sql(self, sql: str, *, rows_max: int) -> Table:
+        """Return the result of one SELECT.
+
+        Raises:
+            StoreRefused: it is none, it failed or it took too long.
+        """
+        ...
+
+    def export(
+        self, table: str, path: Path, *, form: Form, cursor: str | None, rows_max: int
+    ) -> str | None:
+        """Write the page after ``cursor`` to ``path`` and return its cursor; None when all is out.
+
+        Raises:
+            StoreRefused: unknown table or a cursor that no export returned.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the file or the connection up."""
+        ...
+
+
+def open_reader(*, console: str, store: Path) -> Reader:
+    """Return a reader of the collector at ``console`` (host:port), else of the file ``store``.
+
+    Raises:
+        StoreUnavailable: no collector answers and there is no file.
+        StoreLocked: no collector answers at that address, but a process holds the file.
+    """
+    asked = ConsoleReader(console)
+    if asked.answers():
+        return asked
+    if not store.exists():
+        raise StoreUnavailable(
+            f"no collector answers on {console} and there is no store at {store}",
+            hint="start `tierwise serve`, or name the right --console or --store",
+        )
+    return FileReader(store)
+
+
+class FileReader:
+    """Reads the file itself, and holds it until closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._store = DuckDBStore(path, now_ns=time.time_ns())
+        self._store.roll_up(time.time_ns())
+
+    def roles(self, *, window_seconds: float) -> Plain:
+        now_ns = time.time_ns()
+        return scoreboard(self._store, now_ns=now_ns, window_seconds=window_seconds).plain()
+
+    def decisions(self, *, limit: int, role: str | None = None, task: str | None = None) -> Plain:
+        rows = recent(self._store, limit=limit, before_ns=2**63 - 1, role=role, task=task)
+        following = rows[-1]["start_ns"] if len(rows) == limit else None
+        return {"decisions": rows, "next_before_ns": following}
+
+    def explain(self, decision_id: str) -> Plain | None:
+        return explain(self._store, decision_id)
+
+    def sql(self, sql: str, *, rows_max: int) -> Table:
+        return self._store.query(sql, rows_max=rows_max, seconds_max=SQL_SECONDS_MAX)
+
+    def export(
+        self, table: str, path: Path, *, form: Form, cursor: str | None, rows_max: int
+    ) -> str | None:
+        with tempfile.TemporaryDirectory(dir=exports_folder(self._path)) as folder:
+            page = Path(folder) / "page"
+            following = self._store.export(table, page, form=form, cursor=cursor, rows_max=rows_max)
+            if following is not None:
+                shutil.move(page, path)
+        return following
+
+    def close(self) -> None:
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class ConsoleReader:
+    """Asks a running collector; a question is one request on a connection of its own."""
+
+    def __init__(self, address: str) -> None:
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
+
+    def answers(self) -> bool:
+        """Say whether a collector lives at the address."""
+        try:
+            return self._ask("GET", "/livez", seconds=CONNECT_SECONDS)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def roles(self, *, window_seconds: float) -> Plain:
+        return self._get("/api/roles", {"window_seconds": window_seconds})
+
+    def decisions(self, *, limit: int, role: str | None = None, task: str | None = None) -> Plain:
+        asked = {"limit": limit, "role": role, "task": task}
+        return self._get("/api/decisions", {k: v for k, v in asked.items() if v is not None})
+
+    def explain(self, decision_id: str) -> Plain | None:
+        path = f"/api/decisions/{quote(decision_id, safe='')}"
+        status, _, body = self._reach("GET", path)
+        return None if status == 404 else _read(status, body)
+
+    def sql(self, sql: str, *, rows_max: int) -> Table:
+        sent = json.dumps({"sql": sql, "rows_max": rows_max}).encode()
+        status, _, body = self._reach("POST", "/api/sql", sent)
+        found = _read(status, body)
+        return Table(
+            columns=tuple(found["columns"]),
+            rows=[tuple(row) for row in found["rows"]],
+            truncated=found["truncated"],
+        )
+
+    def export(
+        self, table: str, path: Path, *, form: Form, cursor: str | None, rows_max: int
+    ) -> str | None:
+        asked = {"form": form, "rows_max": rows_max} | ({"cursor": cursor} if cursor else {})
+        status, headers, body = self._reach(
+            "GET", f"/api/export/{quote(table, safe='')}?{urlencode(asked)}"
+        )
+        if status == 204:
+            return None
+        if status != 200:
+            _read(status, body)
+        path.write_bytes(body)
+        return headers["x-tierwise-cursor"]
+
+    def close(self) -> None:
+        """Do nothing: no connection is kept."""
+
+    def _get(self, path: str, query: Mapping[str, Any]) -> Plain:
+        status, _, body = self._reach("GET", f"{path}?{urlencode(query)}")
+        return _read(status, body)
+
+    def _reach(
+        self, method: str, path: str, body: bytes | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            return self._ask(method, path, body)
+        except (OSError, http.client.HTTPException) as error:
+            raise StoreUnavailable(
+                f"the collector at {self._host}:{self._port} stopped answering: {error}"
+            ) from error
+
+    def _ask(
+        self, method: str, path: str, body: bytes | None = None, *, seconds: float = ANSWER_SECONDS
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        connection = http.client.HTTPConnection(self._host.strip("[]"), self._port, timeout=seconds)
+        try:
+            headers = {"content-type": "application/json"} if body is not None else {}
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+
+def _read(status: int, body: bytes) -> Plain:
+    try:
+        found = json.loads(body)
+    except ValueError as error:
+        raise StoreUnavailable(f"the collector answered {status} without JSON") from error
+    if status == 200 and isinstance(found, dict):
+        return found
+    message = str(found.get("error", {}).get("message", found))
+    if status >= 500:
+        raise StoreUnavailable(message)
+    raise StoreRefused(message)
