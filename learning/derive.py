@@ -23,12 +23,12 @@ class Settings:
 
     z: float = 1.64  # deviations between an estimate and its lower bound
     role_z: float = 1.0  # the same inside a role with a floor of its own
-    tolerance: float = 0.005  # shortfall that counts as none, as a share of the floor
-    selection: float = 0.5  # share of the winner's curse that shrinkage leaves
+    tolerance: float = 0.004  # shortfall that counts as none, as a share of the floor
+    selection: float = 0.35  # share of the winner's curse that shrinkage leaves
     budget: float = 0.12  # exploration share of a role at most
     trickle: float = 0.005  # share per start tier that keeps a cheaper arm alive
     probe: float = 0.02  # the same for a tier whose model an alarm has demoted
-    spare: float = 0.005  # quality that exploration may cost while nothing is proven, of the floor
+    spare: float = 0.0025  # quality that exploration may cost while nothing is proven, of the floor
     damping: float = 0.7  # share of the mix in force that a cheaper one keeps
     half_life: float = 20_000.0  # attempts after which quality evidence weighs half
     cost_half_life: float = 2_000.0  # the same for tokens

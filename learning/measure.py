@@ -20,7 +20,6 @@ from learning.components import Belief, Estimate, estimate
 from learning.compose import Layout, Part
 from learning.tally import Floats, Stat
 
-TOP_COUNT = 50.0
 DECLARED_COUNT = 12.0
 OTHER_COUNT = 4.0
 SHORT = 0.1
@@ -63,7 +62,7 @@ def _belief(part: Part, *, top: str, floor: float, declared: Mapping[str, float]
     if part.kind == "B":
         return Belief(mean=0.3, variance=0.16, count=OTHER_COUNT)
     if part.prefix == (top,):
-        return Belief(mean=floor + SHORT * (1 - floor), variance=0.16, count=TOP_COUNT)
+        return Belief(mean=floor + SHORT * (1 - floor), variance=0.16, count=OTHER_COUNT)
     share = declared.get(part.prefix[0], 0.0) if len(part.prefix) == 1 else 0.0
     return Belief(
         mean=floor - SHORT * (1 - share),

@@ -29,7 +29,7 @@ def test_a_thick_role_stands_on_its_own():
 
 def test_a_thin_role_leans_on_the_others():
     found = bernoulli([90, 91, 89, 90, 0], [100, 100, 100, 100, 1])
-    assert 0.8 < found.mean[4] < 0.9  # its one failure weighs little
+    assert 0.6 < found.mean[4] < 0.85  # one failure does not make it a role that always fails
     assert found.own[4] > 3 * found.own[0]
 
 
