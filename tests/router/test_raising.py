@@ -1,0 +1,173 @@
+"""Steps that start higher: after a stream that failed its checks, and when an agent stalls."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from telemetry.records import Arm, Context, Decision, Reason
+from tests import streams
+from tests.faults.answers import frames, whole
+from tests.inprocess import EVENTS, JSON, Bench, Script, make_bench
+
+CHAT = "/v1/chat/completions"
+CHECK = 'checks = [{ check = "contains", values = ["DE-482913"] }]'
+POLICY = f"""
+schema = 1
+ladder = ["small", "mid", "frontier"]
+[tiers.small]
+models = ["standin/standin-small"]
+[tiers.mid]
+models = ["standin/standin-mid"]
+[tiers.frontier]
+models = ["standin/standin-frontier"]
+[roles.worker]
+tier = "small"
+{CHECK}
+[roles.climber]
+tier = "small"
+on_fail = "top"
+{CHECK}
+[roles.firm]
+tier = "small"
+on_fail = "accept"
+{CHECK}
+[roles.learner]
+tier = "mid"
+range = ["small", "frontier"]
+learn = "bounded"
+quality_floor = 0.9
+{CHECK}
+[roles.default]
+tier = "small"
+[alerts.cost]
+budget_usd_per_day = 9
+[alerts.quality]
+""".encode()
+GOOD = b"".join(frames(next(iter(streams.PATHS))))
+BAD = GOOD.replace(b"DE", b"XX").replace(b"-48", b"-99")
+
+
+class Fixed:
+    """A learner that always draws the same arm."""
+
+    revision = "r1"
+
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted
+
+    def probabilities(
+        self, context: Context, arms: Sequence[Arm], declared: Arm
+    ) -> Mapping[Arm, float]:
+        return {arm: float(str(arm) == self.wanted) for arm in arms}
+
+
+def ask(role: str, *, stream: bool = True, turns: Sequence[Any] = (), **more: Any) -> bytes:
+    body = {"model": f"tierwise/{role}", "stream": stream, "messages": list(turns), **more}
+    return json.dumps(body).encode()
+
+
+def script(content: bytes) -> Script:
+    return Script(pieces=[content], headers=(EVENTS,))
+
+
+async def step(bench: Bench, content: bytes, asked: bytes, *, session: str = "s1") -> Decision:
+    bench.upstream.scripts = [script(content)]
+    given = {"content-type": "application/json"}
+    if session:
+        given["x-tierwise-session"] = session
+    delivered = await bench.post(CHAT, asked, headers=given)
+    assert delivered.status == 200
+    return bench.kept.pairs[-1][0]
+
+
+async def test_after_a_stream_that_failed_the_sessions_next_step_starts_one_tier_higher() -> None:
+    bench = make_bench(POLICY)
+    first = await step(bench, BAD, ask("worker"))
+    assert (first.arm.tier, first.reason) == ("small", Reason.DECLARED)
+    second = await step(bench, GOOD, ask("worker"))
+    assert (str(second.arm), second.reason) == ("mid/step", Reason.SESSION)
+    assert (second.propensity, second.revision) == (1.0, "declared")
+    third = await step(bench, BAD, ask("worker"))
+    assert third.arm.tier == "mid"
+    fourth = await step(bench, GOOD, ask("worker"))
+    assert str(fourth.arm) == "frontier/accept"
+    assert (await step(bench, BAD, ask("worker"))).arm.tier == "frontier"
+
+
+async def test_a_raise_is_for_one_session_and_one_role() -> None:
+    bench = make_bench(POLICY)
+    await step(bench, BAD, ask("worker"))
+    assert (await step(bench, GOOD, ask("worker"), session="s2")).arm.tier == "small"
+    assert (await step(bench, GOOD, ask("climber"))).arm.tier == "small"
+    assert (await step(bench, GOOD, ask("worker"))).arm.tier == "mid"
+
+
+async def test_an_arm_that_goes_to_the_top_raises_to_the_top_and_one_that_accepts_does_not() -> (
+    None
+):
+    bench = make_bench(POLICY)
+    await step(bench, BAD, ask("climber"))
+    assert (await step(bench, GOOD, ask("climber"))).arm.tier == "frontier"
+    await step(bench, BAD, ask("firm"))
+    assert (await step(bench, GOOD, ask("firm"))).arm.tier == "small"
+
+
+async def test_a_step_without_a_session_raises_nobody() -> None:
+    bench = make_bench(POLICY)
+    await step(bench, BAD, ask("worker"), session="")
+    assert (await step(bench, GOOD, ask("worker"), session="")).arm.tier == "small"
+
+
+async def test_a_raised_session_does_not_ask_the_learner_so_its_propensity_is_exact() -> None:
+    bench = make_bench(POLICY)
+    bench.gateway = replace(bench.gateway, learner=Fixed("small/step"))
+    first = await step(bench, BAD, ask("learner"))
+    assert (str(first.arm), first.propensity, first.revision) == ("small/step", 1.0, "r1")
+    second = await step(bench, GOOD, ask("learner"))
+    assert (str(second.arm), second.reason) == ("mid/step", Reason.SESSION)
+    bench.gateway = replace(bench.gateway, learner=Fixed("frontier/accept"))
+    third = await step(bench, GOOD, ask("learner"))
+    assert (str(third.arm), third.propensity, third.revision) == ("mid/step", 1.0, "declared")
+
+
+# Stalls -----------------------------------------------------------------------------------------
+
+
+def turn(path: str) -> dict[str, Any]:
+    function = {"name": "read", "arguments": json.dumps({"path": path})}
+    return {"role": "assistant", "tool_calls": [{"id": "c", "function": function}]}
+
+
+def circling(*paths: str) -> bytes:
+    return ask("worker", turns=[turn(path) for path in paths], tools=[{}])
+
+
+async def test_an_agent_that_stalls_raises_its_session_one_tier_for_good() -> None:
+    bench = make_bench(POLICY)
+    assert (await step(bench, GOOD, circling("a", "a"))).arm.tier == "small"
+    stalled = await step(bench, GOOD, circling("a", "a", "a"))
+    assert (stalled.arm.tier, stalled.reason) == ("mid", Reason.SESSION)
+    moved_on = await step(bench, GOOD, circling("a", "a", "a", "b"))
+    assert moved_on.arm.tier == "mid"
+    again = await step(bench, GOOD, circling("a", "a", "a", "b", "b", "b"))
+    assert again.arm.tier == "frontier"
+    assert (await step(bench, GOOD, circling("b", "b", "b"))).arm.tier == "frontier"
+
+
+async def test_without_a_session_a_stall_raises_that_step_alone() -> None:
+    bench = make_bench(POLICY)
+    assert (await step(bench, GOOD, circling("a", "a", "a"), session="")).arm.tier == "mid"
+    assert (await step(bench, GOOD, circling("a"), session="")).arm.tier == "small"
+
+
+async def test_an_answer_that_is_not_streamed_is_mended_in_place_and_raises_nobody() -> None:
+    bench = make_bench(POLICY)
+    dialect = next(iter(streams.PATHS))
+    good = whole(dialect)
+    bad = good.replace(b"DE-", b"XX-")
+    bench.upstream.scripts = [Script(pieces=[bad], headers=(JSON,)), Script(pieces=[good])]
+    headers = {"content-type": "application/json", "x-tierwise-session": "s1"}
+    delivered = await bench.post(CHAT, ask("worker", stream=False), headers=headers)
+    assert delivered.body == good
+    assert (await step(bench, GOOD, ask("worker"))).arm.tier == "small"
