@@ -122,6 +122,7 @@ range = ["small", "frontier"]
 description = "mechanical: reads fields out of text"
 tier = "small"
 range = ["small", "mid"]
+checks = ["not_truncated", "json_schema"]  # an answer that fails goes one tier up
 """
 
 POLICY_ONE = """\

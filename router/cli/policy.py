@@ -1,6 +1,7 @@
 """`tierwise policy`: check, show and explain the table that people declare."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,7 +109,14 @@ def _role(rules: Rules) -> dict[str, Any]:
         "quality_floor": rules.quality_floor,
         "learn": rules.learn,
         "pin": None if rules.pin is None else rules.pin.model,
+        "checks": [_check(spec) for spec in rules.checks],
+        "code": rules.code,
     }
+
+
+def _check(spec: str | Mapping[str, Any]) -> str:
+    """Return the name that verdicts of a check carry."""
+    return spec if isinstance(spec, str) else str(spec.get("name") or spec.get("check"))
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
@@ -124,5 +132,5 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, list):
-        return " ".join(value)
+        return " ".join(value) or "-"
     return f"{value:g}" if isinstance(value, float) else str(value)
