@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from telemetry.errors import StepError, UpstreamError, UpstreamTimeout
-from telemetry.records import Attempt, Cause, Dialect, Outcome, Tokens
+from telemetry.records import Attempt, Cause, Dialect, Outcome, Result, Tokens
 from tests import streams
 from tests.harness import config_for
-from tests.inprocess import EVENTS, JSON, Bench, Script, make_bench
+from tests.inprocess import EVENTS, JSON, Bench, Delivered, Script, make_bench
 
 CHAT = "/v1/chat/completions"
 POLICY = b"""
@@ -331,3 +331,386 @@ async def test_text_is_kept_only_where_the_operator_wants_it_and_only_so_much() 
     assert content.request == asked[:20]
     assert content.answers[-1] == ANSWER[:20]
     assert len(content.answers) == 2
+
+
+# Checks ---------------------------------------------------------------------------------------
+
+CHECK = """
+checks = ["not_empty", { check = "required_keys", keys = ["a", "b"] }]
+"""
+CHECKED = f"""
+schema = 1
+ladder = ["small", "mid", "frontier"]
+[tiers.small]
+models = ["standin/standin-small"]
+[tiers.mid]
+models = ["standin/standin-mid"]
+[tiers.frontier]
+models = ["standin/standin-frontier"]
+[plans]
+escalations_max = 2
+[roles.worker]
+tier = "small"
+{CHECK}
+[roles.strict]
+tier = "small"
+unpassed = "refuse"
+{CHECK}
+[roles.top]
+tier = "small"
+on_fail = "top"
+{CHECK}
+[roles.firm]
+tier = "small"
+on_fail = "accept"
+{CHECK}
+[roles.few]
+tier = "small"
+attempts_max = 2
+{CHECK}
+[roles.effects]
+tier = "small"
+side_effects = true
+{CHECK}
+[roles.default]
+tier = "small"
+""".encode()
+NOTHING, HALF, WHOLE = "{}", '{"a": 1}', '{"a": 1, "b": 2}'  # scores 0, 0.5 and 1
+
+
+def said(text: str, *, dialect: Dialect = Dialect.CHAT) -> Script:
+    """Return an answer of 1,000 input and 100 output tokens."""
+    usage: dict[str, Any] = {"input_tokens": 1_000, "output_tokens": 100}
+    body: dict[str, Any]
+    if dialect is Dialect.MESSAGES:
+        body = {"content": [{"type": "text", "text": text}], "stop_reason": "end_turn"}
+    elif dialect is Dialect.RESPONSES:
+        content = [{"type": "output_text", "text": text}]
+        body = {"output": [{"type": "message", "content": content}], "status": "completed"}
+    else:
+        usage = {"prompt_tokens": 1_000, "completion_tokens": 100}
+        body = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+    return Script(pieces=[json.dumps({"id": f"id-{text}", **body, "usage": usage}).encode()])
+
+
+def checked(*texts: str | Script | StepError, dialect: Dialect = Dialect.CHAT) -> Bench:
+    bench = make_bench(CHECKED)
+    bench.upstream.scripts = [
+        said(text, dialect=dialect) if isinstance(text, str) else text for text in texts
+    ]
+    return bench
+
+
+def text_of(delivered: Delivered) -> str:
+    found: str = json.loads(delivered.body)["choices"][0]["message"]["content"]
+    return found
+
+
+async def test_an_answer_that_passes_is_the_only_one() -> None:
+    bench = checked(WHOLE)
+    delivered = await bench.post(CHAT, ask())
+    assert text_of(delivered) == WHOLE
+    assert delivered.headers["x-tierwise-check"] == "pass"
+    outcome = outcome_of(bench)
+    assert (outcome.quality, outcome.quality_source) == (1.0, "not_empty")
+    assert outcome.cost_usd == pytest.approx(SMALL_COST)
+
+
+async def test_a_failed_check_asks_one_tier_up_and_every_attempt_counts() -> None:
+    bench = checked(HALF, NOTHING, WHOLE)
+    delivered = await bench.post(CHAT, ask())
+    assert text_of(delivered) == WHOLE
+    decision, outcome = bench.kept.pairs[0]
+    assert [short(attempt) for attempt in outcome.attempts] == [
+        ("small", "small", Cause.START, 200, None),
+        ("mid", "mid", Cause.ESCALATION, 200, None),
+        ("frontier", "frontier", Cause.ESCALATION, 200, None),
+    ]
+    verdicts = [[said.result for said in attempt.verdicts] for attempt in outcome.attempts]
+    assert verdicts == [
+        [Result.PASS, Result.FAIL],
+        [Result.PASS, Result.FAIL],
+        [Result.PASS, Result.PASS],
+    ]
+    total = SMALL_COST + MID_COST + FRONTIER_COST
+    assert outcome.cost_usd == pytest.approx(total)
+    assert float(delivered.headers["x-tierwise-cost-usd"]) == pytest.approx(total)
+    assert delivered.headers["x-tierwise-attempts"] == "3"
+    assert delivered.headers["x-tierwise-escalated-from"] == "small"
+    assert delivered.headers["x-tierwise-tier"] == "frontier"
+    # What the chain did later does not change how likely its beginning was.
+    assert (decision.arm.tier, decision.propensity) == ("small", 1.0)
+    assert outcome.delivered == 3
+
+
+@pytest.mark.parametrize(
+    ("texts", "best", "score"),
+    [
+        ((NOTHING, HALF, NOTHING), 2, 0.5),
+        ((HALF, NOTHING, NOTHING), 1, 0.5),
+        ((HALF, HALF, NOTHING), 2, 0.5),  # of equals the dearer one
+        ((NOTHING, NOTHING, NOTHING), 3, 0.0),
+    ],
+)
+async def test_when_none_passed_the_caller_gets_the_best(
+    texts: tuple[str, ...], best: int, score: float
+) -> None:
+    bench = checked(*texts)
+    delivered = await bench.post(CHAT, ask())
+    assert delivered.status == 200
+    assert delivered.headers["x-tierwise-check"] == "fail"
+    assert delivered.headers["x-tierwise-replan"] == "true"
+    assert delivered.headers["x-tierwise-tier"] == ["small", "mid", "frontier"][best - 1]
+    assert text_of(delivered) == texts[best - 1]
+    outcome = outcome_of(bench)
+    assert outcome.delivered == best
+    assert (outcome.quality, outcome.quality_source) == (score, "required_keys")
+
+
+@pytest.mark.parametrize(("dialect", "path"), streams.PATHS.items())
+async def test_a_role_may_want_an_error_when_none_passed(dialect: Dialect, path: str) -> None:
+    bench = checked(HALF, NOTHING, NOTHING, dialect=dialect)
+    delivered = await bench.post(path, ask("strict"))
+    assert delivered.status == 422
+    body = json.loads(delivered.body)
+    assert body["error"]["type"] == "check_failed"
+    assert body["error"]["code"] == "check_failed"
+    assert "strict" in body["error"]["message"]
+    assert "required_keys" in body["error"]["message"]
+    assert body.get("type") == ("error" if dialect is Dialect.MESSAGES else None)
+    total = SMALL_COST + MID_COST + FRONTIER_COST
+    assert float(delivered.headers["x-tierwise-cost-usd"]) == pytest.approx(total)
+    assert delivered.headers["x-tierwise-replan"] == "true"
+    outcome = outcome_of(bench)
+    assert (outcome.status, outcome.error_code) == (422, "check_failed")
+    assert (outcome.quality, outcome.quality_source) == (0.5, "required_keys")
+    assert len(outcome.attempts) == 3
+
+
+@pytest.mark.parametrize(
+    ("role", "tiers"),
+    [
+        ("top", ["small", "frontier"]),
+        ("firm", ["small"]),
+        ("few", ["small", "mid"]),
+        ("effects", ["small"]),
+    ],
+)
+async def test_how_far_a_flagged_step_goes_is_its_arms_and_its_roles_affair(
+    role: str, tiers: list[str]
+) -> None:
+    bench = checked(*[HALF] * len(tiers))
+    delivered = await bench.post(CHAT, ask(role))
+    assert delivered.headers["x-tierwise-check"] == "fail"
+    assert [attempt.tier for attempt in outcome_of(bench).attempts] == tiers
+    assert ("x-tierwise-replan" in delivered.headers) is (role == "top")
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 302, 500])
+async def test_a_doubtful_answer_is_better_than_the_error_of_the_tier_above(status: int) -> None:
+    rest = [failing(status)] * (2 if status == 500 else 1)
+    bench = checked(HALF, *rest)
+    delivered = await bench.post(CHAT, ask())
+    assert delivered.status == 200
+    assert text_of(delivered) == HALF
+    outcome = outcome_of(bench)
+    assert outcome.attempts[1].error_type == f"http_{status}"
+    assert outcome.quality == 0.5
+
+
+async def test_an_error_status_is_not_judged() -> None:
+    bench = checked(failing(400))
+    delivered = await bench.post(CHAT, ask())
+    assert delivered.status == 400
+    assert outcome_of(bench).attempts[0].verdicts == ()
+    assert outcome_of(bench).quality is None
+
+
+# A plan's escalations --------------------------------------------------------------------------
+
+
+async def planned(bench: Bench, *texts: str, role: str = "worker") -> Delivered:
+    bench.upstream.scripts = [said(text) for text in texts]
+    headers = {"content-type": "application/json", "x-tierwise-plan": "p1"}
+    return await bench.post(CHAT, ask(role), headers=headers)
+
+
+async def test_a_plan_whose_escalations_are_spent_is_told_to_revise() -> None:
+    bench = checked()
+    first = await planned(bench, HALF, WHOLE)
+    assert "x-tierwise-replan" not in first.headers
+    second = await planned(bench, HALF, WHOLE)
+    assert second.headers["x-tierwise-replan"] == "true"  # the last one is spent
+    third = await planned(bench, HALF)
+    assert third.headers["x-tierwise-replan"] == "true"
+    assert third.headers["x-tierwise-check"] == "fail"
+    assert text_of(third) == HALF
+    assert len(bench.kept.pairs[-1][1].attempts) == 1
+    fourth = await planned(bench, WHOLE)
+    assert "x-tierwise-replan" not in fourth.headers
+    other = {"content-type": "application/json", "x-tierwise-plan": "p2"}
+    bench.upstream.scripts = [said(HALF), said(WHOLE)]
+    assert (await bench.post(CHAT, ask(), headers=other)).headers["x-tierwise-tier"] == "mid"
+
+
+async def test_an_upstreams_failure_still_climbs_when_the_plan_is_spent() -> None:
+    bench = checked()
+    for _ in range(2):
+        await planned(bench, HALF, WHOLE)
+    bench.upstream.scripts = [failing(500), said(WHOLE)]
+    headers = {"content-type": "application/json", "x-tierwise-plan": "p1"}
+    delivered = await bench.post(CHAT, ask(), headers=headers)
+    assert delivered.headers["x-tierwise-tier"] == "mid"
+    assert delivered.headers["x-tierwise-replan"] == "true"
+
+
+# Retries, breakers and budgets -----------------------------------------------------------------
+
+
+def busy(status: int = 429, wait: bytes = b"0") -> Script:
+    return Script(status=status, pieces=[b"{}"], headers=(JSON, (b"Retry-After", wait)))
+
+
+@pytest.mark.parametrize("status", [429, 503, 529])
+async def test_a_tiers_last_model_that_says_not_now_is_asked_once_more(status: int) -> None:
+    bench = checked(busy(status), said(WHOLE))
+    await bench.post(CHAT, ask())
+    assert [short(attempt)[:3] for attempt in outcome_of(bench).attempts] == [
+        ("small", "small", Cause.START),
+        ("small", "small", Cause.RETRY),
+    ]
+
+
+async def test_it_is_asked_once_more_and_not_twice() -> None:
+    bench = checked(busy(), busy(), said(WHOLE))
+    await bench.post(CHAT, ask())
+    causes = [attempt.cause for attempt in outcome_of(bench).attempts]
+    assert causes == [Cause.START, Cause.RETRY, Cause.ESCALATION]
+
+
+@pytest.mark.parametrize("wait", [b"3", b"1000000000", b"Wed, 21 Oct 2099 07:28:00 GMT"])
+async def test_a_wait_that_is_too_long_sends_the_step_up_at_once(wait: bytes) -> None:
+    bench = checked(busy(wait=wait), said(WHOLE))
+    await bench.post(CHAT, ask())
+    assert [attempt.tier for attempt in outcome_of(bench).attempts] == ["small", "mid"]
+
+
+async def test_without_another_tier_the_providers_wait_reaches_the_caller() -> None:
+    bench = checked(busy(wait=b"1000000000"))
+    delivered = await bench.post(CHAT, ask("firm"))
+    assert (delivered.status, delivered.headers["retry-after"]) == (429, "1000000000")
+
+
+async def test_no_more_than_so_many_models_are_called_for_a_step() -> None:
+    bench = checked(failing(500), failing(500))
+    delivered = await bench.post(CHAT, ask("few"))
+    assert delivered.status == 500
+    assert len(outcome_of(bench).attempts) == 2
+
+
+async def test_a_spent_retry_budget_leaves_one_call_a_step() -> None:
+    bench = checked(failing(500))
+    while bench.gateway.retries.take():
+        pass
+    delivered = await bench.post(CHAT, ask())
+    assert delivered.status == 500
+    assert len(outcome_of(bench).attempts) == 1
+
+
+async def test_a_spent_retry_budget_does_not_keep_checks_from_escalating() -> None:
+    bench = checked(HALF, WHOLE)
+    while bench.gateway.retries.take():
+        pass
+    assert (await bench.post(CHAT, ask())).headers["x-tierwise-tier"] == "mid"
+
+
+def trip(bench: Bench, *models: str) -> None:
+    for model in models:
+        for _ in range(5):
+            bench.gateway.breakers.failed(bench.gateway.breakers.enter(f"standin/{model}"))
+
+
+async def test_a_model_whose_circuit_is_open_is_passed_over() -> None:
+    bench = checked(WHOLE)
+    trip(bench, "standin-small")
+    delivered = await bench.post(CHAT, ask())
+    assert delivered.headers["x-tierwise-attempts"] == "1"
+    assert delivered.headers["x-tierwise-escalated-from"] == "small"
+    (attempt,) = outcome_of(bench).attempts
+    assert (attempt.tier, attempt.cause) == ("mid", Cause.ESCALATION)
+
+
+async def test_when_every_circuit_is_open_one_call_is_made_all_the_same() -> None:
+    bench = checked(failing(500))
+    trip(bench, "standin-small", "standin-mid", "standin-frontier")
+    assert (await bench.post(CHAT, ask())).status == 500
+    assert [attempt.tier for attempt in outcome_of(bench).attempts] == ["small"]
+
+
+async def test_a_flagged_answer_stands_when_all_above_are_kept_away_from() -> None:
+    bench = checked(HALF)
+    trip(bench, "standin-mid", "standin-frontier")
+    delivered = await bench.post(CHAT, ask())
+    assert text_of(delivered) == HALF
+    assert bench.gateway.memory.escalations("p1") == 0
+
+
+async def test_streams_that_break_in_the_middle_open_the_circuit_too() -> None:
+    bench = checked()
+    for _ in range(5):
+        bench.upstream.scripts = [Script(pieces=[streams.chat()[:700], BROKEN], headers=(EVENTS,))]
+        await bench.post(CHAT, ask("default", stream=True))
+    assert bench.gateway.breakers.allows("standin/standin-mid")
+    assert not bench.gateway.breakers.allows("standin/standin-small")
+
+
+async def test_a_providers_own_refusal_of_the_request_opens_no_circuit() -> None:
+    bench = checked()
+    for _ in range(8):
+        bench.upstream.scripts = [failing(400)]
+        await bench.post(CHAT, ask("default"))
+    assert bench.gateway.breakers.allows("standin/standin-small")
+
+
+# Signed reasoning ------------------------------------------------------------------------------
+
+TWO = b"""
+schema = 1
+[providers.standin]
+base_url = "http://127.0.0.1:9/v1"
+dialects = ["messages"]
+[providers.other]
+base_url = "http://127.0.0.1:9/v1"
+dialects = ["messages"]
+[prices]
+"standin/a" = { input = 1, output = 1 }
+"standin/b" = { input = 1, output = 1 }
+"other/c" = { input = 1, output = 1 }
+"""
+FAMILIES = b"""
+schema = 1
+ladder = ["small", "mid", "frontier"]
+[tiers.small]
+models = ["standin/a"]
+[tiers.mid]
+models = ["other/c"]
+[tiers.frontier]
+models = ["standin/b"]
+[roles.default]
+tier = "small"
+"""
+
+
+async def test_signed_reasoning_goes_only_to_the_provider_that_the_step_started_with() -> None:
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    text = {"type": "text", "text": "so"}
+    body = json.loads(ask("default"))
+    body["messages"] = [{"role": "assistant", "content": [thinking, text]}]
+    bench = make_bench(FAMILIES, config=TWO)
+    bench.upstream.scripts = [failing(500), failing(500), said(WHOLE, dialect=Dialect.MESSAGES)]
+    asked = json.dumps(body).encode()
+    await bench.post("/v1/messages", asked)
+    first, second, third = (body for _, _, body in bench.upstream.sent)
+    assert first == asked.replace(b"tierwise/default", b"a")
+    assert json.loads(second)["messages"] == [{"role": "assistant", "content": [text]}]
+    assert third == asked.replace(b"tierwise/default", b"b")
