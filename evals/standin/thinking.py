@@ -102,7 +102,8 @@ def _wrong(task: Task, dice: int) -> str | None:
     if dice % 8 == 1 and len(_spoken(task.truth)) > 40:
         return None
     if task.others:
-        return _spoken(task.others[dice % len(task.others)])
+        other = _spoken(task.others[dice % len(task.others)])
+        return f"I think it is {other}." if task.step is Step.CLASSIFY and dice & 16 else other
     if isinstance(task.truth, dict):
         return _spoken(_misread(task.truth, dice))
     return misspelt(task.truth)

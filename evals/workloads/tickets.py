@@ -117,8 +117,11 @@ def _ticket(number: int, rng: random.Random) -> Ticket:
         amount_eur=round(rng.uniform(15, 320), 2),
         delivered_days_ago=None if lost else rng.randint(1, 60),
     )
-    opening = OPENINGS[language].format(order=order_id, product=rng.choice(PRODUCTS))
-    text = f"From: {customer} <{email}>\nSubject: {order_id}\n\n{opening}\n"
+    product = rng.choice(PRODUCTS)
+    opening = OPENINGS[language].format(order=order_id, product=product)
+    # Not everybody puts the order into the subject, where a plain pattern would find it.
+    subject = product if number % 3 == 2 else order_id
+    text = f"From: {customer} <{email}>\nSubject: {subject}\n\n{opening}\n"
     text += PROBLEMS[language][category]
     return Ticket(
         ticket_id=f"T-{seed_name(rng)}-{number:04}",

@@ -6,26 +6,18 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
-from typing import Any
 
 from evals.standin.running import StandinProcess
-from evals.workloads import batch, support
-from evals.workloads.clients import AnthropicAsker, Asker, OpenAIAsker
-from evals.workloads.documents import documents
-from evals.workloads.steps import StepResult
-from evals.workloads.tickets import tickets
 from router.cli import exits
 from router.cli.output import Screen
-from router.demo import files, ledgers, report
-from router.demo.child import gateway
-from router.demo.sink import Sink, receiving
+from router.demo import agents, files, grounded, ledgers, report, spend, telling
+from router.demo.agents import SEED, Event, Note
+from router.demo.child import Service, serving
+from router.demo.store import Store
+from router.demo.telling import Told
 from telemetry.clock import Clock, SystemClock
 
-SEED = 7
 PACE = 0.05  # of the waits that the table states, so that the demo takes seconds
-TICKETS = 12
-DOCUMENTS = 5
-SPANS_SECONDS_MAX = 5.0  # for the last spans to arrive, once the gateway has ended
 
 
 def run(*, json: bool = False) -> int:
@@ -58,31 +50,38 @@ async def _demo(screen: Screen, clock: Clock) -> int:
     screen.say(report.STATED, style="bold yellow")
     screen.show(report.skills_table())
     screen.result(report.stated_json())
-    results: list[StepResult] = []
+    steps: list[Told] = []
     sent: list[ledgers.Sent] = []
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tierwise-demo-")))
         local, cloud = await _standins(stack)
-        config, policy = files.write(folder, local=local.base_url, cloud=cloud.base_url)
-        sink = await stack.enter_async_context(receiving())
-        serving = await stack.enter_async_context(gateway(config, policy, otlp_port=sink.port))
-        screen.say(f"\ngateway {serving.url}, stand-ins {local.origin} and {cloud.origin}\n")
-        async for result in _work(serving.url, sent):
-            results.append(result)
-            screen.say(report.step_line(len(results), result), style=_style(result))
-            screen.result(report.step_json(len(results), result))
-        await serving.stop()  # it exports what it still holds before it ends
-        await _arrived(sink, len(results), clock)
+        check_url = await stack.enter_async_context(grounded.serving())
+        config, policy = files.write(
+            folder, local=local.base_url, cloud=cloud.base_url, grounded_url=check_url
+        )
+        service = await stack.enter_async_context(serving(config, policy))
+        store = await stack.enter_async_context(Store(service.console))
+        _say_addresses(screen, service, (local, cloud))
+        async for step in _work(service.gateway, sent, store, local=local, clock=clock):
+            if isinstance(step, Told):
+                steps.append(step)
+            _tell(screen, step, number=len(steps))
+        chains = await store.chains()
         entries = [
             entry
             for standin in (local, cloud)
             for entry in (await asyncio.to_thread(standin.ledger))["entries"]
         ]
         frontier = await ledgers.replay(sent, seed=SEED)
+    believed = {entry["response_id"]: bool(entry["right"]) for entry in entries}
     findings = report.Findings(
-        spend=report.spend_of(sink.attempts, results),
-        checks=ledgers.checks(sink, entries, [r.said.headers.get("decision") for r in results]),
-        routed=ledgers.bill_of(entries),
+        spend=spend.spend_of(steps),
+        quality=spend.quality_of(steps, believed),
+        revisions=report.revisions_of(steps),
+        checks=ledgers.checks(
+            chains, entries, [step.result.said.headers.get("decision") for step in steps]
+        ),
+        routed=ledgers.routed(entries, [step.result.right for step in steps]),
         frontier=frontier,
         seconds=clock.monotonic() - started,
     )
@@ -100,56 +99,46 @@ async def _standins(stack: contextlib.AsyncExitStack) -> list[StandinProcess]:
     return started
 
 
-async def _work(url: str, sent: list[ledgers.Sent]) -> AsyncIterator[StepResult]:
-    """Run both agents side by side and yield their steps as they finish; keep what they sent."""
-
-    def record(path: str, body: dict[str, Any]) -> None:
-        sent.append((path, body))
-
-    openai = OpenAIAsker(f"{url}/v1", recorder=record)
-    anthropic = AnthropicAsker(f"{url}/v1", recorder=record)
-    steps: asyncio.Queue[StepResult | None] = asyncio.Queue(maxsize=64)
-
-    async def all_tickets(asker: Asker) -> None:
-        for ticket in tickets(TICKETS, seed=SEED):
-            async for result in support.handle(ticket, asker):
-                await steps.put(result)
-
-    async def all_documents(asker: Asker) -> None:
-        work = batch.process(documents(DOCUMENTS, seed=SEED), asker, plan_id=f"batch-{SEED}")
-        async for result in work:
-            await steps.put(result)
-
-    async def both() -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(all_tickets(openai))
-                group.create_task(all_documents(anthropic))
-        finally:
-            await steps.put(None)
-
-    working = asyncio.create_task(both())
+async def _work(
+    url: str, sent: list[ledgers.Sent], store: Store, *, local: StandinProcess, clock: Clock
+) -> AsyncIterator[Told | Note]:
+    """Run the agents and yield their steps, each with its spans, as they finish."""
+    events: asyncio.Queue[Event | None] = asyncio.Queue(maxsize=agents.QUEUE_MAX)
+    working = asyncio.create_task(agents.work(url, sent, events, worsen=local.change_skills))
     try:
-        while (result := await steps.get()) is not None:
-            yield result
+        async for step in telling.told(events, store, clock=clock):
+            yield step
         await working
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
-        await openai.close()
-        await anthropic.close()
 
 
-async def _arrived(sink: Sink, steps_count: int, clock: Clock) -> None:
-    """Wait until each step's route span is here, or for ``SPANS_SECONDS_MAX``."""
-    deadline = clock.monotonic() + SPANS_SECONDS_MAX
-    while len(sink.routes) < steps_count and clock.monotonic() < deadline:
-        await clock.sleep(0.05)
+def _say_addresses(
+    screen: Screen, service: Service, standins: tuple[StandinProcess, StandinProcess]
+) -> None:
+    local, cloud = standins
+    screen.say(f"\ngateway {service.gateway}, stand-ins {local.origin} and {cloud.origin}")
+    screen.say(f"console {service.console}/api/roles while the demo runs\n")
+    screen.result({"event": "serving", "gateway": service.gateway, "console": service.console})
+
+
+def _tell(screen: Screen, step: Told | Note, *, number: int) -> None:
+    if isinstance(step, Note):
+        screen.say(f"\n{step.text}\n", style="bold yellow")
+        screen.result({"event": "induced", "note": step.text})
+        return
+    line, *below = report.step_lines(number, step)
+    screen.say(line, style="red" if step.result.right is False else None)
+    for more in below:
+        screen.say(more, style="yellow")
+    screen.result(report.step_json(number, step))
 
 
 def _show(screen: Screen, findings: report.Findings) -> None:
     screen.say()
-    screen.show(report.spend_table(findings.spend))
+    screen.show(spend.spend_table(findings.spend))
+    screen.show(spend.quality_table(findings.quality))
     for line in report.comparison(findings):
         screen.say(line)
     screen.say()
@@ -158,7 +147,3 @@ def _show(screen: Screen, findings: report.Findings) -> None:
         screen.say(f"{mark:<7} {check.name}: {check.found}", style=style)
     screen.say(f"{findings.seconds:.1f} s in all")
     screen.result(findings.as_json())
-
-
-def _style(result: StepResult) -> str | None:
-    return "red" if result.right is False else None

@@ -1,10 +1,10 @@
-"""The gateway as a child process: started through the command line, ended with the demo."""
+"""`tierwise serve` as a child process: gateway and collector, ended with the demo."""
 
 import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from telemetry.errors import TierwiseError
@@ -15,16 +15,26 @@ LINE_BYTES_MAX = 65_536
 LOG_LINES_MAX = 20
 
 
-class GatewayFailed(TierwiseError):
-    """The gateway did not start."""
+class ServiceFailed(TierwiseError):
+    """Gateway and collector did not start."""
 
 
-class Gateway:
-    """A running gateway; ``stop`` lets it export what it still holds."""
+class Service:
+    """A running gateway and collector; ``addresses`` are URLs by name: gateway, console ..."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, addresses: Mapping[str, str]) -> None:
         self._process = process
-        self.url = url
+        self._addresses = addresses
+
+    @property
+    def gateway(self) -> str:
+        """Where agents go."""
+        return self._addresses["gateway"]
+
+    @property
+    def console(self) -> str:
+        """Where the API and its pages are."""
+        return self._addresses["console"]
 
     async def stop(self) -> int:
         """End it in order and return its exit code; kill it when it does not end."""
@@ -40,17 +50,18 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def gateway(config: Path, policy: Path, *, otlp_port: int) -> AsyncIterator[Gateway]:
-    """Run ``tierwise gateway`` on a free port for as long as the block lasts.
+async def serving(config: Path, policy: Path) -> AsyncIterator[Service]:
+    """Run ``tierwise serve`` on free ports for as long as the block lasts.
 
     Raises:
-        GatewayFailed: when it does not come up, with its last words.
+        ServiceFailed: when it does not come up, with its last words.
     """
-    flags = ["--config", config, "--policy", policy, "--gateway", "127.0.0.1:0", "--json"]
-    flags += ["--otlp-http", f"127.0.0.1:{otlp_port}"]
+    flags = ["--config", str(config), "--policy", str(policy), "--json"]
+    for flag in ("--gateway", "--console", "--otlp-http", "--otlp-grpc"):
+        flags += [flag, "127.0.0.1:0"]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *["-m", "router.demo.watched", "gateway", *map(str, flags)],
+        *["-m", "router.demo.watched", "serve", *flags],
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -59,9 +70,9 @@ async def gateway(config: Path, policy: Path, *, otlp_port: int) -> AsyncIterato
     assert process.stderr is not None, "stderr was asked for"
     words: list[str] = []
     listening = asyncio.create_task(_collect(process.stderr, words))
-    running: Gateway | None = None
+    running: Service | None = None
     try:
-        running = Gateway(process, await _ready(process, words))
+        running = Service(process, await _ready(process, words))
         rest = asyncio.create_task(_collect(process.stdout, []))
         try:
             yield running
@@ -70,22 +81,23 @@ async def gateway(config: Path, policy: Path, *, otlp_port: int) -> AsyncIterato
             await rest
     finally:
         if running is None:
-            await Gateway(process, "").stop()
+            await Service(process, {}).stop()
         await listening
 
 
-async def _ready(process: asyncio.subprocess.Process, words: list[str]) -> str:
-    """Return the gateway's address once it says that it is ready."""
+async def _ready(process: asyncio.subprocess.Process, words: list[str]) -> dict[str, str]:
+    """Return the addresses once they are said to be ready."""
     assert process.stdout is not None, "stdout was asked for"
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(START_SECONDS_MAX):
             while line := await process.stdout.readline():
                 event = json.loads(line)
                 if event.get("event") == "ready":
-                    return str(event["addresses"]["gateway"])
+                    return dict(event["addresses"])
     said = "\n".join(words) or "it said nothing"
-    raise GatewayFailed(
-        f"the demo's gateway did not start: {said}", hint="`tierwise doctor` looks for the cause"
+    raise ServiceFailed(
+        f"the demo's gateway and collector did not start: {said}",
+        hint="`tierwise doctor` looks for the cause",
     )
 
 

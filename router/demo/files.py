@@ -1,9 +1,19 @@
-"""The two files that the demo writes, with prices like those of three real models."""
+"""The files that the demo writes: two of configuration, and the module of its code tier."""
 
+import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evals.workloads import batch, support
+from evals.workloads.documents import KINDS
+from evals.workloads.documents import LANGUAGES as DOCUMENT_LANGUAGES
+from evals.workloads.tickets import CATEGORIES, LANGUAGES
+from router.demo import desk_rules
+
+PLAN_ESCALATIONS_MAX = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +28,7 @@ class Price:
     cache_write: float
 
 
-TIERS = ("small", "mid", "frontier")
+TIERS = ("small", "mid", "frontier")  # those with models; the tier `code` is below them
 PRICES = {
     "small": Price(
         model="local/standin-small", like="gemini-2.5-flash-lite",
@@ -36,19 +46,66 @@ PRICES = {
 
 # Where each role starts. Judgement goes up, mechanical work goes down.
 STARTS = {
-    "intake": "small", "categoriser": "small", "extractor": "small", "tool_caller": "small",
-    "summariser": "mid", "decider": "frontier", "writer": "mid", "critic": "frontier",
+    "intake": "small", "categoriser": "small", "extractor": "small", "tool_caller": "code",
+    "summariser": "mid", "decider": "frontier", "writer": "mid", "critic": "code",
     "sender": "small", "planner": "frontier", "doc_classifier": "small",
-    "field_extractor": "small", "normaliser": "small",
+    "field_extractor": "small", "normaliser": "code",
 }  # fmt: skip
 assert set(STARTS) == {*support.ROLES, *batch.ROLES}, "each role of the agents has a tier"
+FUNCTIONS = {"tool_caller": "look_up", "critic": "check_policy", "normaliser": "normalise"}
+HELD = ("writer",)  # streams that are checked before the customer's reply goes out
+# A revised plan sends what gave trouble to these, a tier above where they start otherwise.
+CAREFUL = ("doc_classifier", "field_extractor", "normaliser")
+
+Check = str | Mapping[str, Any]
 
 
-def write(folder: Path, *, local: str, cloud: str) -> tuple[Path, Path]:
-    """Write tierwise.toml and policy.toml for stand-ins at two base URLs; return their paths."""
+def checks(role: str, *, grounded_url: str) -> list[Check]:
+    """Return the checks of one of the agents' roles; ``grounded_url`` is that of the HTTP check."""
+    grounded = {"check": "http", "name": "grounded", "url": grounded_url}
+    document_answers = [*DOCUMENT_LANGUAGES, *KINDS, "yes", "no"]
+    known: dict[str, list[Check]] = {
+        "intake": ["not_truncated", {"check": "one_of", "values": list(LANGUAGES)}],
+        "categoriser": ["not_truncated", {"check": "one_of", "values": list(CATEGORIES)}],
+        "extractor": [
+            "not_truncated", "json_schema",
+            {"check": "required_keys", "keys": support.EXTRACT_SCHEMA["required"], "filled": True},
+            grounded,
+        ],
+        "tool_caller": ["tool_call_valid", grounded],
+        "summariser": [
+            "not_truncated", "not_refusal", {"check": "max_length", "words": 120},
+            {"check": "regex", "name": "names_an_order", "pattern": r"\b[A-Z]{2}-[0-9]{6}\b"},
+        ],
+        "decider": ["not_truncated", {"check": "required_keys", "keys": ["action", "reason"]}],
+        "writer": [
+            "not_truncated", "not_refusal",
+            {
+                "check": "contains", "name": "promises_nothing", "absent": [support.FORBIDDEN],
+                "ignore_case": True,
+            },
+        ],
+        "critic": [{"check": "required_keys", "keys": ["ok", "violations"]}],
+        "sender": ["tool_call_valid", grounded],
+        "planner": ["not_truncated", {"check": "required_keys", "keys": ["steps"]}],
+        "doc_classifier": [{"check": "one_of", "values": document_answers}],
+        "field_extractor": ["not_truncated", grounded],
+        "normaliser": [
+            {
+                "check": "regex", "name": "plain_form", "whole": True,
+                "pattern": r"\d{4}-\d\d-\d\d|\d+(\.\d\d)?|[a-z0-9-]+\.pdf",
+            },
+        ],
+    }  # fmt: skip
+    return known[role]
+
+
+def write(folder: Path, *, local: str, cloud: str, grounded_url: str) -> tuple[Path, Path]:
+    """Write all three files for stand-ins at two base URLs; return the two of configuration."""
     config, policy = folder / "tierwise.toml", folder / "policy.toml"
     config.write_text(_config(local, cloud), encoding="utf-8")
-    policy.write_text(_policy(), encoding="utf-8")
+    policy.write_text(_policy(grounded_url), encoding="utf-8")
+    shutil.copy(desk_rules.__file__, folder)
     return config, policy
 
 
@@ -73,17 +130,33 @@ def _config(local: str, cloud: str) -> str:
     return "\n".join(lines)
 
 
-def _policy() -> str:
-    ladder = ", ".join(f'"{tier}"' for tier in TIERS)
-    lines = ["schema = 1", f"ladder = [{ladder}]", ""]
+def _policy(grounded_url: str) -> str:
+    ladder = _toml(["code", *TIERS])
+    lines = ["schema = 1", f"ladder = {ladder}", ""]
     for tier, price in PRICES.items():
         lines += [f"[tiers.{tier}]", f'models = ["{price.model}"]', ""]
-    for role, tier in {**STARTS, "default": "mid"}.items():
-        lines += [
-            f"[roles.{role}]",
-            f'tier = "{tier}"',
-            'range = ["small", "frontier"]',
-            'learn = "off"',
-            "",
-        ]
+    lines += ["[plans]", f"escalations_max = {PLAN_ESCALATIONS_MAX}", ""]
+    for role, tier in STARTS.items():
+        lines += [f"[roles.{role}]", f'tier = "{tier}"', 'learn = "off"']
+        low = "code" if role in FUNCTIONS else "small"
+        lines.append(f'range = ["{low}", "frontier"]')
+        if role in FUNCTIONS:
+            lines.append(f'code = "desk_rules:{FUNCTIONS[role]}"')
+        if role in HELD:
+            lines.append('stream = "hold"')
+        lines.append("checks = [")
+        lines += [f"  {_toml(check)}," for check in checks(role, grounded_url=grounded_url)]
+        lines += ["]", ""]
+        if role in CAREFUL:
+            lines += [f"[roles.{role}.mode.{batch.CAREFUL}]", 'tier = "mid"', ""]
+    lines += ["[roles.default]", 'tier = "mid"', 'range = ["small", "frontier"]', ""]
     return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML on one line; strings and lists are written as in JSON."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(part)}" for key, part in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

@@ -7,14 +7,19 @@ from typing import Any
 from rich.table import Table
 
 from evals.standin.skills import SKILLS, SkillTable, Step
-from evals.workloads.steps import StepResult
-from router.demo.files import PRICES, TIERS
+from router.demo.files import PLAN_ESCALATIONS_MAX, PRICES, TIERS
 from router.demo.ledgers import Bill, Check
-from router.demo.sink import AttemptSpan
+from router.demo.spend import RoleQuality, Spend, total_of
+from router.demo.store import Attempt
+from router.demo.telling import Told
 
 METHOD = (
     "Uniform frontier: the very requests that the agents sent, replayed in the same order against "
     "a fresh frontier stand-in and priced by what it counted, its prompt cache included."
+)
+FIRST = (
+    "Its first answers: what each step's first answer cost and whether it was right, before any "
+    "check; what came of them without checks, had every agent gone on in the same way."
 )
 STATED = (
     "The providers are stand-ins: real HTTP servers on this machine that answer by the table "
@@ -24,17 +29,14 @@ STATED = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Spend:
-    """What one role spent on one tier."""
+class Revision:
+    """A plan that was revised because its escalations were spent."""
 
-    role: str
-    tier: str
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float
-    steps_right: int
-    steps_judged: int
+    plan: str
+    escalations: int
+    revised: str  # the plan that the rest of the batch followed
+    steps_after: int
+    escalations_after: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +44,8 @@ class Findings:
     """Everything that a run found."""
 
     spend: Sequence[Spend]
+    quality: Sequence[RoleQuality]
+    revisions: Sequence[Revision]
     checks: Sequence[Check]
     routed: Bill
     frontier: Bill
@@ -69,6 +73,9 @@ class Findings:
             "holds": self.holds,
             "checks": [asdict(check) for check in self.checks],
             "spend": [asdict(row) for row in self.spend],
+            "quality": [asdict(row) for row in self.quality],
+            "first_answers": asdict(total_of(self.quality)),
+            "revisions": [asdict(revision) for revision in self.revisions],
             "routed": asdict(self.routed),
             "uniform_frontier": {**asdict(self.frontier), "method": METHOD},
             "saved_share": self.saved_share,
@@ -106,117 +113,124 @@ def skills_table() -> Table:
     return table
 
 
-def step_line(number: int, result: StepResult) -> str:
-    """Return one line for one routed step; a stream's cost is known from its span only."""
-    said = result.said
-    cost = "in its span" if result.cost_usd is None else f"${result.cost_usd:.6f}"
+def step_lines(number: int, step: Told) -> list[str]:
+    """Return a line for one step, and below it one for its chain when there were several calls."""
+    result, chain = step.result, step.chain
+    cost = chain.cost_usd if chain else result.cost_usd
     mark = {True: "right", False: "WRONG", None: "not judged"}[result.right]
-    if said.error is not None:
-        mark = f"FAILED {said.error[:60]}"
-    tokens = f"{_known(said.input_tokens)} in {_known(said.output_tokens)} out"
-    return (
+    if result.said.error is not None:
+        mark = f"FAILED {result.said.error[:60]}"
+    tokens = f"{_known(result.said.input_tokens)} in {_known(result.said.output_tokens)} out"
+    shown = "unknown" if cost is None else f"${cost:.6f}"
+    model = result.said.headers.get("model", "?")
+    lines = [
         f"{number:>4} {result.role:<16}{result.step:<15}{result.tier or '?':<9}"
-        f"{said.headers.get('model', '?'):<23}{tokens:<17}{cost:<12}{mark}"
-    )
+        f"{model:<28}{tokens:<17}{shown:<12}{mark}"
+    ]
+    if chain is not None and len(chain.attempts) > 1:
+        lines.append("     " + " -> ".join(map(_attempt, chain.attempts)))
+    if result.said.headers.get("replan") == "true":
+        lines.append("     x-tierwise-replan: true")
+    return lines
 
 
-def step_json(number: int, result: StepResult) -> dict[str, Any]:
+def _attempt(attempt: Attempt) -> str:
+    """Return one attempt in a few words: tier, what became of it, cost."""
+    words = "ok"
+    if attempt.failed:
+        words = f"x {', '.join(attempt.failed)}"
+    elif attempt.error_type is not None:
+        words = attempt.error_type
+    cost = "unknown" if attempt.cost_usd is None else f"${attempt.cost_usd:.6f}"
+    return f"{attempt.tier} {words} {cost if attempt.cost_usd != 0 else '$0'}"
+
+
+def step_json(number: int, step: Told) -> dict[str, Any]:
     """Return the same as plain values."""
-    headers = result.said.headers
+    result, headers = step.result, step.result.said.headers
     return {
         "event": "step",
         "number": number,
         "role": result.role,
         "step": result.step,
         "session": result.session,
+        "plan": step.chain.plan if step.chain else None,
         "tier": result.tier,
         "model": headers.get("model"),
         "decision": headers.get("decision"),
-        "attempts": headers.get("attempts"),
+        "attempts": [_attempt_json(a) for a in step.chain.attempts] if step.chain else None,
+        "replan": headers.get("replan") == "true",
         "input_tokens": result.said.input_tokens,
         "output_tokens": result.said.output_tokens,
-        "cost_usd": result.cost_usd,
+        "cost_usd": step.chain.cost_usd if step.chain else result.cost_usd,
         "right": result.right,
         "error": result.said.error,
     }
 
 
-def spend_of(attempts: Sequence[AttemptSpan], results: Sequence[StepResult]) -> list[Spend]:
-    """Return spend by role and tier, dearest first; right and wrong count for the last attempt."""
-    judged = {r.said.headers.get("decision"): r.right for r in results if r.right is not None}
-    last = {span.decision_id: n for n, span in enumerate(attempts)}
-    groups: dict[tuple[str, str], list[int]] = {}
-    for n, span in enumerate(attempts):
-        groups.setdefault((span.role, span.tier), []).append(n)
-    rows = []
-    for (role, tier), numbers in groups.items():
-        spans = [attempts[n] for n in numbers]
-        ended = [attempts[n].decision_id for n in numbers if last[attempts[n].decision_id] == n]
-        marks = [judged[decision] for decision in ended if decision in judged]
-        rows.append(
-            Spend(
-                role=role,
-                tier=tier,
-                calls=len(spans),
-                input_tokens=sum(span.input_tokens or 0 for span in spans),
-                output_tokens=sum(span.output_tokens or 0 for span in spans),
-                cost_usd=sum(span.cost_usd or 0.0 for span in spans),
-                steps_right=sum(marks),
-                steps_judged=len(marks),
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "tier": attempt.tier,
+        "cause": attempt.cause,
+        "failed": list(attempt.failed),
+        "error": attempt.error_type,
+        "cost_usd": attempt.cost_usd,
+    }
+
+
+def revisions_of(steps: Sequence[Told]) -> list[Revision]:
+    """Return every plan that a reply asked to revise, with the plan that followed it."""
+    chains = [step.chain for step in steps if step.chain is not None]
+    found = []
+    for number, step in enumerate(steps):
+        if step.result.said.headers.get("replan") != "true" or step.chain is None:
+            continue
+        following = (later for later in steps[number:] if later.result.step == "replan")
+        made = next(following, None)
+        if step.chain.plan is None or made is None or made.chain is None:
+            continue
+        old, new = step.chain.plan, made.chain.plan or ""
+        under = [chain for chain in chains if chain.plan == new]
+        found.append(
+            Revision(
+                plan=old,
+                escalations=sum(c.escalations_count for c in chains if c.plan == old),
+                revised=new,
+                steps_after=len(under) - 1,  # without the planner's own
+                escalations_after=sum(chain.escalations_count for chain in under),
             )
         )
-    return sorted(rows, key=lambda row: -row.cost_usd)
-
-
-def spend_table(rows: Sequence[Spend]) -> Table:
-    """Return spend by role and tier."""
-    table = Table(title="Spend by role and tier, from the spans", title_justify="left")
-    for name in ("role", "tier"):
-        table.add_column(name)
-    for name in ("calls", "input", "output", "cost", "share", "right"):
-        table.add_column(name, justify="right")
-    total = sum(row.cost_usd for row in rows)
-    for row in rows:
-        table.add_row(
-            row.role,
-            row.tier,
-            str(row.calls),
-            f"{row.input_tokens:,}",
-            f"{row.output_tokens:,}",
-            f"${row.cost_usd:.6f}",
-            f"{row.cost_usd / total:.1%}" if total else "",
-            f"{row.steps_right}/{row.steps_judged}",
-        )
-    table.add_section()
-    table.add_row(
-        "all", "",
-        str(sum(row.calls for row in rows)),
-        f"{sum(row.input_tokens for row in rows):,}",
-        f"{sum(row.output_tokens for row in rows):,}",
-        f"${total:.6f}", "",
-        f"{sum(row.steps_right for row in rows)}/{sum(row.steps_judged for row in rows)}",
-    )  # fmt: skip
-    return table
+    return found
 
 
 def comparison(findings: Findings) -> list[str]:
     """Return what routing cost and gave beside uniform frontier, in words."""
-    routed, frontier = findings.routed, findings.frontier
+    routed, frontier, first = findings.routed, findings.frontier, total_of(findings.quality)
     saved = findings.saved_share
     points = (_right_share(frontier) - _right_share(routed)) * 100
     claim = "unknown, because a check is broken"
     if saved is not None:
         claim = f"{saved:.1%} of the money, for {points:.1f} points fewer right answers"
+    first_share = first.first_right / first.steps if first.steps else 0.0
+    lines = [
+        f"{revision.plan}: {revision.escalations} escalations spent its budget of "
+        f"{PLAN_ESCALATIONS_MAX}; {revision.revised} took over for {revision.steps_after} steps "
+        f"with {revision.escalations_after} escalations"
+        for revision in findings.revisions
+    ]
     return [
+        *lines,
         f"routed            ${routed.usd:.6f}   {_right_share(routed):.1%} of answers right",
+        f"its first answers ${first.first_cost_usd:.6f}   {first_share:.1%} of answers right",
         f"uniform frontier  ${frontier.usd:.6f}   {_right_share(frontier):.1%} of answers right",
         f"saved             {claim}",
+        FIRST,
         METHOD,
     ]
 
 
 def _right_share(bill: Bill) -> float:
-    return bill.right_count / bill.requests_count if bill.requests_count else 0.0
+    return bill.right_count / bill.steps_count if bill.steps_count else 0.0
 
 
 def _known(value: int | None) -> str:
