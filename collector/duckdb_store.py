@@ -25,12 +25,14 @@ from collector.store import (
     Table,
     Written,
     parse_cursor,
+    remedy,
 )
 from telemetry.errors import TierwiseError
 
 DAY_NS: Final = 86_400_000_000_000
 BY_MINUTE_NS: Final = 3 * DAY_NS  # older roll-ups are kept by the hour
 LATE_NS: Final = 7 * DAY_NS  # an evaluation waits so long for its span
+Runner = Callable[[Sequence[str], Parameters], int]
 _TABLES: Final = (
     ("calls", CallRow),
     ("decisions", DecisionRow),
@@ -72,7 +74,7 @@ class DuckDBStore:
             migrate(self._connection, now_ns=now_ns)
             for statement in views.VIEWS:
                 self._connection.execute(statement)
-            self._arrival_ns = self._count(queries.LAST_ARRIVAL)
+            self._arrival_ns = self._row(queries.LAST_ARRIVAL)[0]
             self._restore(now_ns)
         except (duckdb.Error, TierwiseError) as error:
             self.close()
@@ -106,7 +108,7 @@ class DuckDBStore:
             raise StoreRefused(f"a value cannot be stored: {_first_line(error)}") from error
         except duckdb.Error as error:
             self._recover(error)
-            raise StoreUnavailable(_first_line(error), hint=_hint(error)) from error
+            raise StoreUnavailable(_first_line(error), hint=remedy(str(error))) from error
 
     def _write(self, batches: Sequence[Batch]) -> Written:
         started = time.perf_counter()
@@ -200,24 +202,37 @@ class DuckDBStore:
 
     def roll_up(self, now_ns: int) -> int:
         oldest = now_ns - LATE_NS
-        with _worded():
-            row = self._connection.execute(rollup_queries.UNJOINED, {"oldest": oldest}).fetchone()
-        unjoined, newest = row or (0, 0)
+        unjoined, newest = self._row(rollup_queries.UNJOINED, {"oldest": oldest})
         # Without news there is nothing to find for words that found nothing before.
         join = unjoined and self._arrival_ns > self._joined_ns
-        if not join and not self._count(rollup_queries.DIRTY):
+        if not join and not self._row(rollup_queries.DIRTY)[0]:
             return 0
         with self._transaction() as run:
             if join:
                 seen = 0 if newest > self._joined_ns else self._joined_ns
                 run(rollup_queries.JOIN_EVALUATIONS, {"oldest": oldest, "seen": seen})
-            kept = (now_ns - self._keep_days[1] * DAY_NS) // queries.MINUTE_NS
-            edge = self._count(rollup_queries.EDGE)
-            run(rollup_queries.ROLL_UP, {"edge": edge, "oldest": kept})
-            minutes = self._count("SELECT count(*) FROM temp.todo")
+            minutes = self._roll_up(run, now_ns)
         if join:
             self._joined_ns = self._arrival_ns
         return minutes
+
+    def _roll_up(self, run: Runner, now_ns: int) -> int:
+        kept = (now_ns - self._keep_days[1] * DAY_NS) // queries.MINUTE_NS
+        edge = self._row(rollup_queries.EDGE)[0]
+        run(rollup_queries.TODO, {"edge": edge, "oldest": kept})
+        low, high, minutes = self._row(rollup_queries.TODO_RANGE)
+        if not minutes:
+            return 0
+        since = low * queries.MINUTE_NS - LATE_NS
+        bound = {"edge": edge, "low": low, "high": high, "since": since}
+        run(rollup_queries.ROLL_UP, bound)
+        first, _, touched = self._row(rollup_queries.TOUCHED_RANGE)
+        if touched:
+            run(rollup_queries.ROLL_UP_TASKS[:1], bound)
+            low, high = self._row(rollup_queries.TASK_MINUTES_RANGE)
+            bound |= {"low": low, "high": high, "first": first}
+            run(rollup_queries.ROLL_UP_TASKS[1:], bound)
+        return int(minutes)
 
     def prune(self, now_ns: int) -> int:
         spans_days, calls_days = self._keep_days
@@ -229,7 +244,7 @@ class DuckDBStore:
                     "calls_before": now_ns - calls_days * DAY_NS,
                 },
             )
-            old = self._count(rollup_queries.EDGE)
+            old = self._row(rollup_queries.EDGE)[0]
             edge = (now_ns - BY_MINUTE_NS) // queries.MINUTE_NS // 60 * 60
             if edge > old:
                 run(rollup_queries.COMPACT, {"from": old, "edge": edge})
@@ -239,10 +254,12 @@ class DuckDBStore:
                 self._connection.execute("CHECKPOINT")
         return removed
 
-    def _count(self, sql: str, bound: Parameters | None = None) -> int:
+    def _row(self, sql: str, bound: Parameters | None = None) -> tuple[Any, ...]:
+        """Return the one row of an aggregate."""
         with _worded():
             row = self._connection.execute(sql, dict(bound) if bound else None).fetchone()
-        return 0 if row is None else int(row[0])
+        assert row is not None
+        return row
 
     def _run(self, statements: Sequence[str], bound: Parameters) -> int:
         """Run statements, each with those of the values that it names; return rows changed."""
@@ -256,7 +273,7 @@ class DuckDBStore:
         return changed
 
     @contextmanager
-    def _transaction(self) -> Iterator[Callable[[Sequence[str], Parameters], int]]:
+    def _transaction(self) -> Iterator[Runner]:
         if self._broken:
             self._reconnect()
         with _worded():
@@ -337,7 +354,7 @@ def _worded() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise StoreUnavailable(_first_line(error), hint=_hint(error)) from error
+        raise StoreUnavailable(_first_line(error), hint=remedy(str(error))) from error
 
 
 def exports_folder(path: Path) -> Path:
@@ -360,7 +377,7 @@ def _open(path: Path, *, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnect
                 f"{path} is in use by process {holder[2]} ({holder[1]})",
                 hint="stop that collector first, or name another store file",
             ) from error
-        raise StoreUnavailable(f"{path}: {_first_line(error)}", hint=_hint(error)) from error
+        raise StoreUnavailable(f"{path}: {_first_line(error)}", hint=remedy(str(error))) from error
     settings = {
         "memory": f"{memory_mb}MB",
         "spill": str(path) + ".spill",
@@ -375,14 +392,3 @@ def _open(path: Path, *, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnect
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:300]
-
-
-def _hint(error: Exception) -> str:
-    text = str(error)
-    if "No space left" in text:
-        return "make room on the disk; senders keep their data and try again"
-    if "Permission denied" in text or "Read-only file system" in text or "read-only" in text:
-        return "the store's directory must be writable"
-    if "not a valid DuckDB database file" in text or "WAL" in text:
-        return "the file is damaged: restore a copy, or move it aside and start with an empty store"
-    return ""

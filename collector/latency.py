@@ -1,7 +1,6 @@
 """Latency in buckets 5 % wide, so that quantiles add up over minutes, roles and tiers."""
 
 import math
-from collections.abc import Iterable
 from typing import Final
 
 GROWTH: Final = 1.05
@@ -23,20 +22,3 @@ def bucket(nanoseconds: int) -> int:
 def seconds(number: int) -> float:
     """Return the middle of a bucket in seconds; it is within 2.5 % of what the bucket holds."""
     return GROWTH ** (number - 0.5) / 1e3 if number else 0.001
-
-
-def quantile(counts: Iterable[tuple[int, float]], share: float) -> float | None:
-    """Return the latency in seconds under which ``share`` of the counted calls fall.
-
-    ``counts`` are (bucket, calls) pairs; None when there are none.
-    """
-    ordered = sorted(counts)
-    total = sum(count for _, count in ordered)
-    if total <= 0:
-        return None
-    reached = 0.0
-    for number, count in ordered:
-        reached += count
-        if reached >= share * total:
-            return seconds(number)
-    return seconds(ordered[-1][0])

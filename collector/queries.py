@@ -10,7 +10,6 @@ SETTINGS: Final = (
     "SET memory_limit = $memory",
     "SET temp_directory = $spill",
     "SET threads = $threads",
-    "SET preserve_insertion_order = false",
     "SET checkpoint_threshold = '64MB'",
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
@@ -127,9 +126,21 @@ SELECT role, tier, sum(calls)::BIGINT AS calls, sum(weighted) AS weighted,
   sum(foreign_quality_sum) AS foreign_quality_sum
 FROM rollups WHERE minute >= $from AND minute < $to GROUP BY role, tier
 """
+# Quantiles of latency, by role and tier and (``whole``) by role.
 BOARD_LATENCY: Final = """
-SELECT role, tier, bucket, sum(calls) AS calls FROM rollups_latency
-WHERE minute >= $from AND minute < $to GROUP BY role, tier, bucket
+WITH counts AS (
+  SELECT role, tier, bucket, GROUPING(tier) = 1 AS whole, sum(calls) AS calls
+  FROM rollups_latency WHERE minute >= $from AND minute < $to
+  GROUP BY GROUPING SETS ((role, tier, bucket), (role, bucket))
+), reached AS (
+  SELECT role, tier, whole, bucket,
+    sum(calls) OVER (PARTITION BY role, tier, whole ORDER BY bucket) AS below,
+    sum(calls) OVER (PARTITION BY role, tier, whole) AS total
+  FROM counts
+)
+SELECT role, tier, whole, min(bucket) FILTER (below >= 0.5 * total) AS p50,
+  min(bucket) FILTER (below >= 0.95 * total) AS p95
+FROM reached GROUP BY role, tier, whole
 """
 BOARD_DECISIONS: Final = """
 SELECT role, sum(decisions)::BIGINT AS decisions, sum(escalated)::BIGINT AS escalated,

@@ -1,7 +1,9 @@
 """The statements that keep roll-ups: per minute, and per hour for what lies further back.
 
 A roll-up of a minute (or hour) is always computed again as a whole, so late, corrected and doubled
-data cannot bend it. ``$edge`` is the first minute that is still kept by the minute.
+data cannot bend it. ``$edge`` is the first minute that is still kept by the minute. Bounds are
+bound values, not subqueries, so that the engine can skip what lies outside; rows are inserted in
+order of time for the same reason.
 """
 
 # ruff: noqa: S608 - only constants of this file are spliced in; values are bound
@@ -19,35 +21,31 @@ def _slot(column: str) -> str:
     )
 
 
-def _within(column: str, table: str) -> str:
-    """Return SQL that narrows a scan to the time that ``table``'s minutes cover."""
-    return (
-        f"{column} >= (SELECT min(minute) * {_NS} FROM temp.{table}) AND "
-        f"{column} < (SELECT max(minute + 60) * {_NS} FROM temp.{table})"
-    )
-
-
 EDGE: Final = "SELECT value FROM state WHERE name = 'hourly_before_minute'"
 MOVE_EDGE: Final = "UPDATE state SET value = $edge WHERE name = 'hourly_before_minute'"
 DIRTY: Final = "SELECT count(*) FROM dirty"
 
-ROLL_UP: Final[tuple[str, ...]] = (
+TODO: Final = (
     """
 CREATE OR REPLACE TEMP TABLE todo AS
 SELECT DISTINCT CASE WHEN minute < $edge THEN minute // 60 * 60 ELSE minute END AS minute
 FROM dirty WHERE minute >= $oldest
 """,
     "DELETE FROM dirty",
-    "DELETE FROM rollups WHERE minute IN (SELECT minute FROM temp.todo)",
-    "DELETE FROM rollups_latency WHERE minute IN (SELECT minute FROM temp.todo)",
-    "DELETE FROM rollups_decisions WHERE minute IN (SELECT minute FROM temp.todo)",
+)
+TODO_RANGE: Final = "SELECT min(minute), max(minute) + 60, count(*) FROM temp.todo"
+_IN_TODO: Final = "minute >= $low AND minute < $high AND minute IN (SELECT minute FROM temp.todo)"
+ROLL_UP: Final[tuple[str, ...]] = (
+    f"DELETE FROM rollups WHERE {_IN_TODO}",
+    f"DELETE FROM rollups_latency WHERE {_IN_TODO}",
+    f"DELETE FROM rollups_decisions WHERE {_IN_TODO}",
     f"""
 CREATE OR REPLACE TEMP TABLE fresh AS
 SELECT t.minute, c.role, c.tier, c.model, c.mode, c.task, c.weight, c.status, c.error_type,
   c.input_tokens, c.output_tokens, c.cache_read_tokens, c.cost_usd, c.quality, c.decision_id,
   c.latency_bucket, c.start_ns
 FROM calls c JOIN temp.todo t ON t.minute = {_slot("c.start_ns")}
-WHERE c.counted AND {_within("c.start_ns", "todo")}
+WHERE c.counted AND c.start_ns >= $low * {_NS} AND c.start_ns < $high * {_NS}
 """,
     """
 INSERT INTO rollups BY NAME
@@ -63,12 +61,12 @@ SELECT minute, role, tier, model, mode,
   coalesce(sum(cost_usd * weight) FILTER (quality IS NOT NULL), 0) AS graded_cost_usd,
   count(quality) FILTER (decision_id IS NULL) AS foreign_graded,
   coalesce(sum(quality) FILTER (decision_id IS NULL), 0) AS foreign_quality_sum
-FROM temp.fresh GROUP BY minute, role, tier, model, mode
+FROM temp.fresh GROUP BY minute, role, tier, model, mode ORDER BY minute
 """,
     """
 INSERT INTO rollups_latency BY NAME
 SELECT minute, role, tier, latency_bucket AS bucket, sum(weight) AS calls
-FROM temp.fresh GROUP BY minute, role, tier, latency_bucket
+FROM temp.fresh GROUP BY minute, role, tier, latency_bucket ORDER BY minute
 """,
     f"""
 INSERT INTO rollups_decisions BY NAME
@@ -80,25 +78,30 @@ SELECT t.minute, d.role, d.tier_start AS tier, d.mode,
   coalesce(sum(d.cost_usd), 0) AS cost_usd, count(d.cost_usd) AS cost_known,
   count(d.quality) AS graded, coalesce(sum(d.quality), 0) AS quality_sum
 FROM decisions d JOIN temp.todo t ON t.minute = {_slot("d.start_ns")}
-WHERE {_within("d.start_ns", "todo")}
-GROUP BY t.minute, d.role, d.tier_start, d.mode
+WHERE d.start_ns >= $low * {_NS} AND d.start_ns < $high * {_NS}
+GROUP BY t.minute, d.role, d.tier_start, d.mode ORDER BY t.minute
 """,
-    # Tasks that were touched are summed again from their first call on.
+    # A task goes on while calls of it come within ``$since`` of its first one.
     """
 CREATE OR REPLACE TEMP TABLE touched AS
-SELECT f.role, f.task, least(min(f.start_ns), min(t.start_ns)) AS start_ns
-FROM temp.fresh f LEFT JOIN tasks t ON t.task = f.task AND t.role IS NOT DISTINCT FROM f.role
+SELECT f.role, f.task, least(min(f.start_ns), min(t.start_ns)) AS start_ns,
+  min(t.start_ns) AS known_ns
+FROM temp.fresh f LEFT JOIN tasks t
+  ON t.task = f.task AND t.role IS NOT DISTINCT FROM f.role AND t.start_ns >= $since
 GROUP BY f.role, f.task
 """,
+)
+TOUCHED_RANGE: Final = "SELECT min(start_ns), max(start_ns), count(*) FROM temp.touched"
+ROLL_UP_TASKS: Final[tuple[str, ...]] = (
     f"""
 CREATE OR REPLACE TEMP TABLE task_minutes AS
-SELECT DISTINCT {_slot("t.start_ns")} AS minute FROM tasks t
-JOIN temp.touched u ON t.task = u.task AND t.role IS NOT DISTINCT FROM u.role
-UNION SELECT DISTINCT {_slot("u.start_ns")} FROM temp.touched u
+SELECT DISTINCT {_slot("start_ns")} AS minute FROM temp.touched
+UNION SELECT DISTINCT {_slot("known_ns")} FROM temp.touched WHERE known_ns IS NOT NULL
 """,
     """
 DELETE FROM tasks USING temp.touched u
-WHERE tasks.task = u.task AND tasks.role IS NOT DISTINCT FROM u.role
+WHERE tasks.start_ns >= $since
+  AND tasks.task = u.task AND tasks.role IS NOT DISTINCT FROM u.role
 """,
     # A task passed when no step's last graded attempt fell under one half.
     """
@@ -112,11 +115,14 @@ FROM (
     count(*) AS calls, count(c.cost_usd) AS costed, sum(c.cost_usd) AS cost_usd,
     arg_max(c.quality, coalesce(c.attempt, 1)) AS quality
   FROM calls c JOIN temp.touched u ON c.task = u.task AND c.role IS NOT DISTINCT FROM u.role
-  WHERE c.counted AND c.start_ns >= (SELECT min(start_ns) FROM temp.touched)
+  WHERE c.counted AND c.start_ns >= $first
   GROUP BY ALL
-) GROUP BY role, task
+) GROUP BY role, task ORDER BY min(start_ns)
 """,
-    "DELETE FROM rollups_tasks WHERE minute IN (SELECT minute FROM temp.task_minutes)",
+    """
+DELETE FROM rollups_tasks
+WHERE minute >= $low AND minute < $high AND minute IN (SELECT minute FROM temp.task_minutes)
+""",
     f"""
 INSERT INTO rollups_tasks BY NAME
 SELECT m.minute, t.role, count(*) AS tasks,
@@ -125,10 +131,11 @@ SELECT m.minute, t.role, count(*) AS tasks,
   count(*) FILTER (t.passed AND t.cost_usd IS NOT NULL) AS passed,
   coalesce(sum(t.cost_usd) FILTER (t.passed IS NOT NULL), 0) AS graded_cost_usd
 FROM tasks t JOIN temp.task_minutes m ON m.minute = {_slot("t.start_ns")}
-WHERE {_within("t.start_ns", "task_minutes")}
-GROUP BY m.minute, t.role
+WHERE t.start_ns >= $low * {_NS} AND t.start_ns < $high * {_NS}
+GROUP BY m.minute, t.role ORDER BY m.minute
 """,
 )
+TASK_MINUTES_RANGE: Final = "SELECT min(minute), max(minute) + 60 FROM temp.task_minutes"
 
 _SUMS: Final[dict[str, tuple[str, str]]] = {
     "rollups": (
@@ -154,7 +161,7 @@ def _compact(table: str) -> tuple[str, ...]:
         f"SELECT minute // 60 * 60 AS minute, {keys}, {sums} FROM {table} "
         f"WHERE minute >= $from AND minute < $edge GROUP BY minute // 60, {keys}",
         f"DELETE FROM {table} WHERE minute >= $from AND minute < $edge",
-        f"INSERT INTO {table} BY NAME SELECT * FROM temp.hours",
+        f"INSERT INTO {table} BY NAME SELECT * FROM temp.hours ORDER BY minute",
     )
 
 

@@ -2,17 +2,16 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from collector import queries
-from collector.latency import quantile
+from collector.latency import seconds
 from collector.store import Rows, Store
 
 MINUTE_NS: Final = queries.MINUTE_NS
 Z95: Final = 1.959963984540054
-UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +30,10 @@ class Latency:
 
     p50: float | None
     p95: float | None
+
+
+UNMEASURED: Final = Latency(p50=None, p95=None)
+Latencies = Mapping[tuple[str | None, str | None, bool], Latency]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +113,12 @@ def scoreboard(store: Store, *, now_ns: int, window_seconds: float) -> Scoreboar
     start = max((now_ns - int(window_seconds * 1e9)) // MINUTE_NS, 0)
     window = {"from": start, "to": to}
     calls = store.read(queries.BOARD_CALLS, window)
-    latency = store.read(queries.BOARD_LATENCY, window)
+    latency = {
+        (row["role"], row["tier"], row["whole"]): Latency(
+            p50=_middle(row["p50"]), p95=_middle(row["p95"])
+        )
+        for row in store.read(queries.BOARD_LATENCY, window)
+    }
     decisions = {row["role"]: row for row in store.read(queries.BOARD_DECISIONS, window)}
     tasks = {row["role"]: row for row in store.read(queries.BOARD_TASKS, window)}
     biased = store.read(queries.BIASED, {"since": start * MINUTE_NS})[0]["spans"]
@@ -124,7 +132,7 @@ def scoreboard(store: Store, *, now_ns: int, window_seconds: float) -> Scoreboar
         _role_board(
             role,
             rows,
-            [row for row in latency if row["role"] == role],
+            latency,
             decisions.get(role),
             tasks.get(role),
             spend,
@@ -149,7 +157,7 @@ def scoreboard(store: Store, *, now_ns: int, window_seconds: float) -> Scoreboar
 def _role_board(
     role: str | None,
     rows: Rows,
-    latency: Rows,
+    latency: Latencies,
     decisions: dict[str, Any] | None,
     tasks: dict[str, Any] | None,
     spend: float,
@@ -161,7 +169,7 @@ def _role_board(
         row["foreign_quality_sum"] for row in rows
     )
     tiers = [
-        _tier_board(row, [one for one in latency if one["tier"] == row["tier"]], calls, spend)
+        _tier_board(row, latency.get((role, row["tier"], False), UNMEASURED), calls, spend)
         for row in rows
     ]
     tiers.sort(key=lambda board: (-board.spend_usd, -board.calls, board.tier or ""))
@@ -186,13 +194,13 @@ def _role_board(
         escalation_rate=_share(decisions["escalated"], made) if decisions else None,
         error_rate=_share(_total(rows, "errors"), calls) or 0.0,
         quality=interval(summed, graded),
-        latency=_latency(latency),
+        latency=latency.get((role, None, True), UNMEASURED),
         coverage=_coverage(rows),
         tiers=tuple(tiers),
     )
 
 
-def _tier_board(row: dict[str, Any], latency: Rows, calls: int, spend: float) -> TierBoard:
+def _tier_board(row: dict[str, Any], latency: Latency, calls: int, spend: float) -> TierBoard:
     return TierBoard(
         tier=row["tier"],
         calls=row["calls"],
@@ -204,7 +212,7 @@ def _tier_board(row: dict[str, Any], latency: Rows, calls: int, spend: float) ->
         spend_share=_share(row["cost_usd"], spend),
         error_rate=row["errors"] / row["calls"],
         quality=interval(row["quality_sum"], row["graded"]),
-        latency=_latency(latency),
+        latency=latency,
         coverage=_coverage([row]),
     )
 
@@ -224,11 +232,8 @@ def interval(summed: float, n: int) -> Quality | None:
     return Quality(mean=mean, low=max(centre - half, 0.0), high=min(centre + half, 1.0), n=n)
 
 
-def _latency(rows: Iterable[dict[str, Any]]) -> Latency:
-    counts: dict[int, float] = defaultdict(float)
-    for row in rows:
-        counts[row["bucket"]] += row["calls"]
-    return Latency(p50=quantile(counts.items(), 0.5), p95=quantile(counts.items(), 0.95))
+def _middle(bucket: int | None) -> float | None:
+    return None if bucket is None else seconds(bucket)
 
 
 def _coverage(rows: Rows) -> Coverage:

@@ -115,3 +115,14 @@ def parse_cursor(cursor: str | None) -> tuple[int, str]:
     if not at.isdecimal() or len(at) > 19:
         raise StoreRefused(f"{cursor!r} is not a cursor of an earlier export")
     return int(at), last
+
+
+def remedy(text: str) -> str:
+    """Return what a person can do about an engine's error, as far as its text tells."""
+    if "No space left" in text:
+        return "make room on the disk; senders keep their data and try again"
+    if "Permission denied" in text or "Read-only file system" in text or "read-only" in text:
+        return "the store's directory must be writable"
+    if "not a valid DuckDB database file" in text or "WAL" in text:
+        return "the file is damaged: restore a copy, or move it aside and start with an empty store"
+    return ""
