@@ -13,7 +13,7 @@ from router.request import Request, Send
 from router.retry import RETRIED, pause_seconds
 from router.route import Route
 from router.rules import CODE
-from telemetry.errors import CheckFailed, UpstreamError
+from telemetry.errors import BudgetExceeded, CheckFailed, UpstreamError
 from telemetry.records import Attempt, Cause, Decision, Result
 
 
@@ -62,7 +62,12 @@ class Chain:
         self._gateway.retries.request()
         candidate: Candidate | None = self._open_to(ladder.first(self._route, self._decision.arm))
         while candidate is not None:
-            ended = await self._ask(candidate)
+            try:
+                ended = await self._ask(candidate)
+            except BudgetExceeded:
+                if not self._flagged and self._down is None:
+                    raise
+                break  # what is in hand is not thrown away for a budget
             if isinstance(ended, Delivered):
                 return self._remember(candidate, ended)
             if isinstance(ended, Abstained):
@@ -90,6 +95,8 @@ class Chain:
         breakers = self._gateway.breakers
         leave = breakers.enter(target.model)
         try:
+            if exchange.purse is not None:
+                trial.hold = exchange.purse.reserve(candidate)
             ended = await Call(self._way, trial, foreign=foreign).make()
         except UpstreamError:
             breakers.failed(leave)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from telemetry.errors import StepError
+from telemetry.errors import BudgetExceeded, StepError
 from telemetry.records import Dialect
 
 
@@ -30,10 +30,9 @@ def event(error: StepError, dialect: Dialect, *, request_id: str) -> bytes:
 
 
 def _envelope(error: StepError, dialect: Dialect, request_id: str) -> dict[str, Any]:
+    said: dict[str, Any] = {"message": str(error), "type": error.type, "code": error.code}
+    if isinstance(error, BudgetExceeded):
+        said["budget"] = error.budget
     if dialect is Dialect.MESSAGES:
-        return {
-            "type": "error",
-            "error": {"type": error.type, "message": str(error), "code": error.code},
-            "request_id": request_id,
-        }
-    return {"error": {"message": str(error), "type": error.type, "param": None, "code": error.code}}
+        return {"type": "error", "error": said, "request_id": request_id}
+    return {"error": said | {"param": None}}

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from evals.checks import overall
+from router.budget import Hold, pico
 from router.gateway import Gateway
 from router.reload import Loaded
 from router.request import Endpoint, Request, Scope, parent_of
+from router.spending import Purse
 from router.targets import Target
 from router.upstream import RawHeaders
 from router.usage import Reading
@@ -35,6 +37,7 @@ class Trial:
     billed: bool = True  # False when the provider cannot have done any work
     answer_text: bytes = b""  # kept only when the operator records text
     verdicts: tuple[Verdict, ...] = ()
+    hold: Hold | None = None  # what budgets keep for it until it is settled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +67,7 @@ class Exchange:
     parent: propagation.Caller | None
     request: Request | None = None
     decision: Decision | None = None
+    purse: Purse | None = None  # None: no budget applies
     attempts: list[Attempt] = field(default_factory=list)
     answers: list[bytes | None] = field(default_factory=list)  # texts, one per attempt
     delivered: Attempt | None = None  # whose answer the caller gets; the last one by default
@@ -117,6 +121,8 @@ class Exchange:
         """End an attempt: price it and keep it."""
         target, reading = trial.target, trial.reading
         cost = target.price.cost(reading.tokens) if trial.billed else 0.0
+        if trial.hold is not None:
+            trial.hold.settle(None if cost is None else pico(cost))
         attempt = Attempt(
             number=trial.number,
             cause=trial.cause,

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from learning.learner import Learner
@@ -10,6 +10,7 @@ from router.breaker import Breakers, RetryBudget
 from router.reload import Loaded
 from router.request import Limits
 from router.sessions import Memory
+from router.spending import Spending
 from router.upstream import Upstream
 from telemetry.clock import Clock
 from telemetry.metrics import Meters
@@ -57,5 +58,6 @@ class Gateway:
     breakers: Breakers
     retries: RetryBudget
     memory: Memory
+    spending: Spending = field(default_factory=Spending)
     answer_bytes_max: int = 16_777_216  # a longer answer is relayed unread
     content_bytes_max: int | None = None  # of each body; None: text is not recorded

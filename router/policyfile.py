@@ -194,6 +194,38 @@ class PlansConfig(Section):
     )
 
 
+class BudgetConfig(Section):
+    """What may be spent, and what happens to a step that would spend more."""
+
+    scope: Literal["request", "task", "session", "role", "key", "day"] = Field(
+        description="whose spend counts together: one step's, a task's, a session's, or in one UTC "
+        "day a role's, a client key's, everybody's"
+    )
+    name: Name | None = Field(
+        None,
+        description="the role, or the client key or its `budget`; without it every role or key "
+        "has such a budget of its own",
+    )
+    usd: Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)] = Field(
+        description="US dollars; exactly so many may be spent"
+    )
+    on_exhausted: Literal["cheapest", "refuse"] = Field(
+        "refuse",
+        description="start at the cheapest tier of the role's range and stay there, or error 402",
+    )
+
+
+class ReservationsConfig(Section):
+    """What is held back for a step against `[[budgets]]` before it is sent."""
+
+    output_tokens: int = Field(
+        8_192,
+        ge=1,
+        le=10_000_000,
+        description="output that a step is taken to have when it states no limit of its own",
+    )
+
+
 class CallersConfig(Section):
     """What callers may do beyond naming a role."""
 
@@ -252,5 +284,9 @@ class PolicyFile(Section):
     plans: PlansConfig = Field(
         default_factory=PlansConfig, description="what one plan may cost in escalations"
     )
+    budgets: tuple[BudgetConfig, ...] = Field(
+        (), description="limits of spend; all that apply to a step must hold", max_length=100
+    )
+    reservations: ReservationsConfig = Field(default_factory=ReservationsConfig)
     callers: CallersConfig = Field(default_factory=CallersConfig)
     alerts: AlertsConfig = Field(default_factory=AlertsConfig)

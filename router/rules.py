@@ -125,6 +125,7 @@ def faults_of(file: PolicyFile) -> list[Fault]:
     for rules in rules_of(file):
         faults += _role_faults(file, rules)
     faults += _shape_faults(file)
+    faults += _budget_faults(file)
     return faults
 
 
@@ -275,6 +276,34 @@ def _shape_faults(file: PolicyFile) -> Iterator[Fault]:
                     where=where,
                     message=f"rule {earlier} for {other.role!r} matches all that this one would",
                     remedy="put this rule before it, or drop one of them",
+                )
+                break
+
+
+def _budget_faults(file: PolicyFile) -> Iterator[Fault]:
+    roles = roles_of(file)
+    for index, budget in enumerate(file.budgets):
+        where = f"budgets.{index}"
+        if budget.name is not None and budget.scope not in ("role", "key"):
+            yield Fault(
+                where=f"{where}.name",
+                message=f"a budget of scope {budget.scope!r} has no name",
+                remedy='remove the name, or set scope = "role" or "key"',
+            )
+        if budget.scope == "role" and budget.name is not None and budget.name not in roles:
+            yield Fault(
+                where=f"{where}.name",
+                message=f"no role is called {budget.name!r}",
+                remedy=f"add [roles.{budget.name}]{nearest_name(budget.name, roles)}",
+            )
+        for earlier, other in enumerate(file.budgets[:index]):
+            if (other.scope, other.name, other.on_exhausted) == (
+                budget.scope, budget.name, budget.on_exhausted,
+            ):  # fmt: skip
+                yield Fault(
+                    where=where,
+                    message=f"budget {earlier} limits the same spend in the same way",
+                    remedy="keep the smaller of the two",
                 )
                 break
 

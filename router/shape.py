@@ -24,7 +24,7 @@ _CONVERSATION = {
     Dialect.MESSAGES: "messages",
     Dialect.EMBEDDINGS: "input",
 }
-_OUTPUT_LIMITS = {
+OUTPUT_LIMITS = {
     Dialect.CHAT: ("max_completion_tokens", "max_tokens"),
     Dialect.RESPONSES: ("max_output_tokens",),
     Dialect.MESSAGES: ("max_tokens",),
@@ -63,7 +63,7 @@ def shape_of(fields: Mapping[str, msgspec.Raw], dialect: Dialect, body_bytes: in
         choices_count=None if schema is None else _choices_count(schema),
         images=_IMAGE.search(conversation) is not None,
         code=dialect is not Dialect.EMBEDDINGS and _is_code(_last_user_text(turns, conversation)),
-        output_tokens_max=_output_tokens_max(fields, dialect),
+        output_tokens_max=output_tokens_max(fields, dialect),
     )
 
 
@@ -191,8 +191,9 @@ def _is_code(text: str) -> bool:
     return any(rare in text and mark in text for rare, mark in _CODE_MARKS)
 
 
-def _output_tokens_max(fields: Mapping[str, msgspec.Raw], dialect: Dialect) -> int | None:
-    for key in _OUTPUT_LIMITS[dialect]:
+def output_tokens_max(fields: Mapping[str, msgspec.Raw], dialect: Dialect) -> int | None:
+    """Return the most output tokens that a body allows; None when it states no limit."""
+    for key in OUTPUT_LIMITS[dialect]:
         value = _value(fields, key)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value

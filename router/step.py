@@ -9,6 +9,7 @@ from router.exchange import CLIENT_CLOSED, Exchange
 from router.gateway import Gateway
 from router.raising import raised
 from router.request import Endpoint, Receive, Request, Scope, Send
+from router.spending import lowered
 from telemetry.errors import Internal, InvalidRequest, Overloaded, StepError
 from telemetry.records import Context, Decision
 
@@ -79,7 +80,7 @@ def decide(exchange: Exchange, asked: Request) -> Decision:
         at_ns=gateway.clock.now_ns(),
         learner=gateway.learner,
     )
-    return raised(exchange, asked, decision)
+    return lowered(exchange, asked, raised(exchange, asked, decision))
 
 
 def context_of(exchange: Exchange, asked: Request) -> Context:

@@ -21,6 +21,7 @@ A message says what and where; its hint says what next. ``CODES`` lists every co
 in an error body, with its HTTP status and its meaning; docs/errors.md is checked against it.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Final, NamedTuple
 
 
@@ -47,6 +48,7 @@ CODES: Final[dict[str, Code]] = {
     "unsupported_content_type": Code(415, "The body is not application/json, or is compressed."),
     "missing_key": Code(401, "The gateway wants a client key and none was sent."),
     "unknown_key": Code(401, "The client key is not one of the configured ones."),
+    "budget_exceeded": Code(402, "A budget of the policy has no room for what the step may cost."),
     "role_not_allowed": Code(403, "The client key may not use this role."),
     "pin_not_allowed": Code(403, "The policy does not let callers name models for this role."),
     "no_arm_for_dialect": Code(403, "No tier in the role's range speaks the step's dialect."),
@@ -123,9 +125,22 @@ class Unauthorized(StepError):
 
 
 class BudgetExceeded(StepError):
-    """A budget is spent and the policy says refuse."""
+    """A budget is spent and the policy says refuse; ``budget`` says for programs which one."""
 
     type = "budget_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        budget: Mapping[str, str | float | None],
+        hint: str = "",
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(
+            "budget_exceeded", message, hint=hint, retry_after_seconds=retry_after_seconds
+        )
+        self.budget = budget
 
 
 class PolicyDenied(StepError):

@@ -57,6 +57,24 @@ METRICS: Final = (
         ("code",),
         "requests refused before a decision, by error code",
     ),
+    Metric(
+        "tierwise_budget_refused_total",
+        "counter",
+        ("scope",),
+        "calls that a budget of the scope had no room for",
+    ),
+    Metric(
+        "tierwise_budget_cheapest_total",
+        "counter",
+        ("scope",),
+        "steps that a spent budget of the scope sent to the cheapest tier",
+    ),
+    Metric(
+        "tierwise_budget_spent_ratio",
+        "gauge",
+        ("scope", "name"),
+        "spent today of a role's, a key's or the day's budget; 1 is all of it",
+    ),
     Metric("tierwise_unknown_cost_total", "counter", (), "model calls whose cost is unknown"),
     Metric(
         "tierwise_overhead_seconds",

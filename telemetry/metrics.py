@@ -31,6 +31,7 @@ _MULTI_MODES = {
     "tierwise_in_flight": "livesum",
     "tierwise_telemetry_spool_bytes": "livesum",
     "tierwise_loop_lag_seconds": "livemax",
+    "tierwise_budget_spent_ratio": "livemax",
 }
 _log = logging.getLogger("tierwise.telemetry")
 
@@ -78,7 +79,11 @@ class Meters:
         if metric.kind == "gauge":
             mode: Any = _MULTI_MODES[metric.name]
             return Gauge(
-                metric.name, metric.meaning, registry=self.registry, multiprocess_mode=mode
+                metric.name,
+                metric.meaning,
+                metric.labels,
+                registry=self.registry,
+                multiprocess_mode=mode,
             )
         return Histogram(
             metric.name,
@@ -253,6 +258,10 @@ class Meters:
     def count(self, metric: str, amount: int = 1, *, labels: tuple[str, ...] = ()) -> None:
         """Add to a counter."""
         self._tally(metric, *labels).pending += amount
+
+    def budget_spent(self, scope: str, name: str, ratio: float) -> None:
+        """Show how much of one of today's budgets is spent; the names are the policy's own."""
+        self._metrics["tierwise_budget_spent_ratio"].labels(scope, name).set(ratio)
 
     def spool_bytes(self, amount: int) -> None:
         """Show what waits on disk."""
