@@ -128,10 +128,12 @@ FROM rollups WHERE minute >= $from AND minute < $to GROUP BY role, tier
 """
 # Quantiles of latency, by role and tier and (``whole``) by role.
 BOARD_LATENCY: Final = """
-WITH counts AS (
-  SELECT role, tier, bucket, GROUPING(tier) = 1 AS whole, sum(calls) AS calls
-  FROM rollups_latency WHERE minute >= $from AND minute < $to
-  GROUP BY GROUPING SETS ((role, tier, bucket), (role, bucket))
+WITH tiers AS MATERIALIZED (
+  SELECT role, tier, bucket, sum(calls) AS calls
+  FROM rollups_latency WHERE minute >= $from AND minute < $to GROUP BY role, tier, bucket
+), counts AS (
+  SELECT role, tier, bucket, false AS whole, calls FROM tiers
+  UNION ALL SELECT role, NULL, bucket, true, sum(calls) FROM tiers GROUP BY role, bucket
 ), reached AS (
   SELECT role, tier, whole, bucket,
     sum(calls) OVER (PARTITION BY role, tier, whole ORDER BY bucket) AS below,
