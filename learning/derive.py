@@ -23,7 +23,7 @@ class Settings:
 
     z: float = 1.64  # deviations between an estimate and its lower bound
     role_z: float = 1.0  # the same inside a role with a floor of its own
-    tolerance: float = 0.004  # shortfall that counts as none, as a share of the floor
+    tolerance: float = 0.0025  # shortfall that counts as none, as a share of the floor
     selection: float = 0.35  # share of the winner's curse that shrinkage leaves
     budget: float = 0.12  # exploration share of a role at most
     trickle: float = 0.005  # share per start tier that keeps a cheaper arm alive
