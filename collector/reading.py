@@ -21,9 +21,10 @@ NESTING_MAX: Final = 4
 ITEMS_MAX: Final = 32
 COUNT_MAX: Final = 10**12
 
-_EMPTY: Final[list[Any]] = [None] * len(FIELDS)
-_RANKS: Final = bytearray([UNRANKED]) * len(FIELDS)
-_TEXT, _COUNT, _NUMBER = Kind.TEXT, Kind.COUNT, Kind.NUMBER
+# One slot more than there are fields: keys that hold objects point at it and never fill it.
+_EMPTY: Final[list[Any]] = [None] * (len(FIELDS) + 1)
+_RANKS: Final = bytearray([UNRANKED]) * (len(FIELDS) + 1)
+_TEXT, _COUNT, _NUMBER, _OBJECT = Kind.TEXT, Kind.COUNT, Kind.NUMBER, Kind.OBJECT
 
 
 class Reading(msgspec.Struct, gc=False):
@@ -37,45 +38,49 @@ class Reading(msgspec.Struct, gc=False):
 
 
 def read_proto(attributes: Sequence[Any]) -> Reading:
-    """Return the values of protobuf ``KeyValue`` messages."""
-    slots = _EMPTY[:]
-    ranks = _RANKS[:]
+    """Return the values of protobuf ``KeyValue`` messages.
+
+    The hottest loop of the collector: typed reads first, since they are right nearly always; only
+    what they leave open gets the exact look.
+    """
+    slots, ranks = _EMPTY[:], _RANKS[:]
     bits = uncoerced = 0
     extra: dict[str, Any] = {}
     rule_of = RULES.get
     for attribute in islice(attributes, ATTRIBUTES_MAX):
-        rule = rule_of(attribute.key)
+        key = attribute.key
+        rule = rule_of(key)
+        value = attribute.value
         if rule is None:
-            if len(extra) < EXTRA_KEYS_MAX and not is_content(attribute.key):
-                text = attribute.value.string_value
-                plain = text or _plain_proto(attribute.value)
-                _keep(extra, attribute.key, plain)
+            if len(extra) < EXTRA_KEYS_MAX and not is_content(key):
+                plain = value.string_value or value.int_value or value.double_value
+                _keep(extra, key, plain or _plain_proto(value))
             continue
         slot, kind, rank, bit = rule
         bits |= bit
-        if kind == Kind.OBJECT:
-            uncoerced += _open(attribute.key, attribute.value.string_value, slots, ranks)
-            continue
         if rank >= ranks[slot]:
             continue
-        value = attribute.value
-        # The typed read is right nearly always; whatever it does not settle gets the exact look.
         found: Any
-        if kind == _TEXT:
+        if kind is _TEXT:
             found = value.string_value
             settled = 0 < len(found) <= TEXT_CHARS_MAX
-        elif kind == _COUNT:
+        elif kind is _COUNT:
             found = value.int_value
-            settled = 0 < found <= COUNT_MAX
-        else:
+            settled = 0 < found <= COUNT_MAX or (
+                found == 0 and value.WhichOneof("value") == "int_value"
+            )
+        elif kind is _NUMBER:
             found = value.double_value
-            settled = kind == _NUMBER and 0.0 < found < math.inf
+            settled = 0.0 < found < math.inf
+        elif kind is _OBJECT:
+            uncoerced += _open(key, value.string_value, slots, ranks)
+            continue
+        else:
+            settled = False
         if not settled:
-            plain = _plain_proto(value)
-            found = coerce(plain, kind)
-            if found is None:
-                uncoerced += plain is not None and plain != ""
-                continue
+            found = _plain_proto(value)
+            uncoerced += _place(rule, found, slots, ranks)
+            continue
         slots[slot] = found
         ranks[slot] = rank
     return Reading(slots, bits, extra, uncoerced, len(attributes) > ATTRIBUTES_MAX)
