@@ -13,11 +13,12 @@ from router.cli.output import Screen
 from router.demo import agents, files, grounded, ledgers, report, spend, telling
 from router.demo.agents import SEED, Event, Note
 from router.demo.child import Service, serving
-from router.demo.store import Store
+from router.demo.store import Store, attempts_of
 from router.demo.telling import Told
 from telemetry.clock import Clock, SystemClock
 
 PACE = 0.05  # of the waits that the table states, so that the demo takes seconds
+BOARD_SECONDS_MAX = 10.0
 
 
 def run(*, json: bool = False) -> int:
@@ -73,14 +74,19 @@ async def _demo(screen: Screen, clock: Clock) -> int:
             for entry in (await asyncio.to_thread(standin.ledger))["entries"]
         ]
         frontier = await ledgers.replay(sent, seed=SEED)
+        calls, spent = await _board(store, len(attempts_of(chains)), clock)
     believed = {entry["response_id"]: bool(entry["right"]) for entry in entries}
+    revisions = report.revisions_of(steps)
+    decisions = [step.result.said.headers.get("decision") for step in steps]
     findings = report.Findings(
         spend=spend.spend_of(steps),
         quality=spend.quality_of(steps, believed),
-        revisions=report.revisions_of(steps),
-        checks=ledgers.checks(
-            chains, entries, [step.result.said.headers.get("decision") for step in steps]
-        ),
+        revisions=revisions,
+        checks=[
+            *ledgers.checks(chains, entries, decisions),
+            ledgers.board_check(chains, calls=calls, spend_usd=spent),
+            report.shown_check(steps, revisions),
+        ],
         routed=ledgers.routed(entries, [step.result.right for step in steps]),
         frontier=frontier,
         seconds=clock.monotonic() - started,
@@ -112,6 +118,19 @@ async def _work(
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
+
+
+async def _board(store: Store, attempts_count: int, clock: Clock) -> tuple[int, float]:
+    """Return the sums of the console's table once all attempts are in it, or what it has by then.
+
+    It is rolled up every few seconds.
+    """
+    deadline = clock.monotonic() + BOARD_SECONDS_MAX
+    calls, spent = await store.board()
+    while calls < attempts_count and clock.monotonic() < deadline:
+        await clock.sleep(telling.POLL_SECONDS)
+        calls, spent = await store.board()
+    return calls, spent
 
 
 def _say_addresses(

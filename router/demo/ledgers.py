@@ -158,6 +158,17 @@ def _code_check(attempts: Sequence[Attempt]) -> Check:
     )
 
 
+def board_check(chains: Sequence[Chain], *, calls: int, spend_usd: float) -> Check:
+    """Return whether the console's table of roles comes to the same sums as its spans."""
+    attempts = attempts_of(chains)
+    spent = sum(attempt.cost_usd or 0.0 for attempt in attempts)
+    return Check(
+        name="the console's table of roles sums the same spans",
+        holds=calls == len(attempts) and abs(spend_usd - spent) <= TOLERANCE_USD,
+        found=f"{calls} and {len(attempts)} attempts, ${spend_usd:.9f} and ${spent:.9f}",
+    )
+
+
 async def replay(sent: Sequence[Sent], *, seed: int) -> Bill:
     """Send the same requests, in order, to a fresh frontier stand-in and return its bill."""
     frontier = PRICES["frontier"].model.partition("/")[2]

@@ -7,10 +7,10 @@ from typing import Any
 from rich.table import Table
 
 from evals.standin.skills import SKILLS, SkillTable, Step
-from router.demo.files import PLAN_ESCALATIONS_MAX, PRICES, TIERS
+from router.demo.files import HELD, PLAN_ESCALATIONS_MAX, PRICES, TIERS
 from router.demo.ledgers import Bill, Check
 from router.demo.spend import RoleQuality, Spend, total_of
-from router.demo.store import Attempt
+from router.demo.store import CODE, Attempt
 from router.demo.telling import Told
 
 METHOD = (
@@ -120,12 +120,14 @@ def step_lines(number: int, step: Told) -> list[str]:
     mark = {True: "right", False: "WRONG", None: "not judged"}[result.right]
     if result.said.error is not None:
         mark = f"FAILED {result.said.error[:60]}"
+    elif result.role in HELD:
+        mark += ", stream held until checked"
     tokens = f"{_known(result.said.input_tokens)} in {_known(result.said.output_tokens)} out"
     shown = "unknown" if cost is None else f"${cost:.6f}"
     model = result.said.headers.get("model", "?")
     lines = [
         f"{number:>4} {result.role:<16}{result.step:<15}{result.tier or '?':<9}"
-        f"{model:<28}{tokens:<17}{shown:<12}{mark}"
+        f"{model:<29}{tokens:<17}{shown:<12}{mark}"
     ]
     if chain is not None and len(chain.attempts) > 1:
         lines.append("     " + " -> ".join(map(_attempt, chain.attempts)))
@@ -159,6 +161,7 @@ def step_json(number: int, step: Told) -> dict[str, Any]:
         "model": headers.get("model"),
         "decision": headers.get("decision"),
         "attempts": [_attempt_json(a) for a in step.chain.attempts] if step.chain else None,
+        "held": result.role in HELD,
         "replan": headers.get("replan") == "true",
         "input_tokens": result.said.input_tokens,
         "output_tokens": result.said.output_tokens,
@@ -201,6 +204,24 @@ def revisions_of(steps: Sequence[Told]) -> list[Revision]:
             )
         )
     return found
+
+
+def shown_check(steps: Sequence[Told], revisions: Sequence[Revision]) -> Check:
+    """Return whether everything came to pass that the demo is there to show."""
+    chains = [step.chain for step in steps if step.chain is not None]
+    held = [step for step in steps if step.result.role in HELD and step.chain is not None]
+    counts = {
+        "escalations": sum(chain.escalations_count for chain in chains),
+        "answers of code": sum(step.result.tier == CODE for step in steps),
+        "abstentions": sum(chain.abstained for chain in chains),
+        "held streams that failed": sum(bool(s.chain and s.chain.escalations_count) for s in held),
+        "steps under a revised plan": sum(revision.steps_after for revision in revisions),
+    }
+    return Check(
+        name="everything happened that the demo shows",
+        holds=all(counts.values()),
+        found=", ".join(f"{count} {name}" for name, count in counts.items()),
+    )
 
 
 def comparison(findings: Findings) -> list[str]:

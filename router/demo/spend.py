@@ -145,7 +145,7 @@ def quality_table(rows: Sequence[RoleQuality]) -> Table:
     table.add_column("role")
     for name in (
         "steps", "first answer passed", "escalations", "code abstained", "first answer right",
-        "delivered right", "cost of checks",
+        "delivered right", "cost of escalations",
     ):  # fmt: skip
         table.add_column(name, justify="right")
     for row in rows:

@@ -90,10 +90,10 @@ class Chain:
 
 
 class Store:
-    """The console's ``/api/sql``, over one connection."""
+    """The console's API, over one connection."""
 
     def __init__(self, console: str) -> None:
-        self._url = f"{console}/api/sql"
+        self._console = console
         timeout = aiohttp.ClientTimeout(total=SECONDS_MAX)
         self._session = aiohttp.ClientSession(timeout=timeout)
 
@@ -128,19 +128,33 @@ class Store:
             for row in decisions
         ]
 
+    async def board(self) -> tuple[int, float]:
+        """Return calls and spend as the console's own table of roles sums them up by now.
+
+        Raises:
+            StoreSilent: the console refuses.
+        """
+        found = await self._asked("GET", "api/roles")
+        return int(found["calls"]), float(found["spend_usd"])
+
     async def _rows(self, sql: str) -> list[dict[str, Any]]:
-        try:
-            async with self._session.post(
-                self._url, json={"sql": sql, "rows_max": ROWS_MAX}
-            ) as answer:
-                if answer.status != 200:
-                    raise StoreSilent(f"{self._url} answers {answer.status}: {await answer.text()}")
-                found = await answer.json()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise StoreSilent(f"{self._url} does not answer: {error!r}") from error
+        found = await self._asked("POST", "api/sql", {"sql": sql, "rows_max": ROWS_MAX})
         if found["truncated"]:
-            raise StoreSilent(f"{self._url} has more than {ROWS_MAX} rows for: {sql}")
+            raise StoreSilent(f"{self._console} has more than {ROWS_MAX} rows for: {sql}")
         return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
+
+    async def _asked(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        url = f"{self._console}/{path}"
+        try:
+            async with self._session.request(method, url, json=body) as answer:
+                if answer.status != 200:
+                    raise StoreSilent(f"{url} answers {answer.status}: {await answer.text()}")
+                found: dict[str, Any] = await answer.json()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise StoreSilent(f"{url} does not answer: {error!r}") from error
+        return found
 
 
 def _attempt(row: dict[str, Any], failed: dict[str, list[str]]) -> Attempt:
