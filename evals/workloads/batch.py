@@ -79,11 +79,11 @@ class _Plan:
     troubled: set[str] = field(default_factory=set)
 
     def notice(self, step: str, said: Said) -> bool:
-        """Take note of a reply; say whether the gateway wants the plan revised."""
+        """Take note of a reply; say whether the gateway wants the plan revised and it can be."""
         if said.headers.get("check") == "fail" or said.headers.get("escalated-from") not in FINE:
             self.troubled.add(step)
-        wanted = said.headers.get("replan") == "true"
-        return wanted and self.revisions_count < REVISIONS_MAX
+        wanted = said.headers.get("replan") == "true" and self.revisions_count < REVISIONS_MAX
+        return wanted and bool(self.troubled)
 
 
 async def process(

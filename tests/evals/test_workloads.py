@@ -11,7 +11,7 @@ from evals.standin.running import Serving, serving
 from evals.workloads import batch, clients, support
 from evals.workloads.clients import AnthropicAsker, MissingClient, OpenAIAsker
 from evals.workloads.documents import documents
-from evals.workloads.steps import StepResult
+from evals.workloads.steps import Call, Said, StepResult
 from evals.workloads.tickets import ACTIONS, CATEGORIES, LANGUAGES, tickets
 
 MODELS = ("standin-small", "standin-mid", "standin-frontier")
@@ -121,3 +121,67 @@ def test_a_missing_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(MissingClient, match=r"pip install 'tierwise\[demo\]'"):
         clients.OpenAIAsker("http://127.0.0.1:1/v1")
+
+
+class Clerk:
+    """Answers every step of some documents rightly, and asks for a new plan when told to."""
+
+    def __init__(self, *, moved: dict[int, str], replan_at: set[int]) -> None:
+        self.calls: list[Call] = []
+        self._moved = moved  # number of the call: the tier that it was escalated from
+        self._replan_at = replan_at
+
+    async def ask(self, call: Call) -> Said:
+        self.calls.append(call)
+        number = len(self.calls)
+        headers = {"escalated-from": self._moved[number]} if number in self._moved else {}
+        if number in self._replan_at:
+            headers["replan"] = "true"
+        if call.role == "planner":
+            names = [line[2:].split(" ")[0] for line in call.user.splitlines() if line[:2] == "- "]
+            order: list[str] = []
+            while len(order) < len(names):
+                order += [
+                    next(n for n in names if n not in order and set(batch.STEPS[n][1]) <= {*order})
+                ]
+            return Said(text=json.dumps({"steps": order}), headers=headers)
+        found = next(d for d in documents(2, seed=4) if d.document_id == call.session)
+        return Said(text=found.truth[call.step], headers=headers)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_spent_plan_is_planned_again_and_the_second_plan_is_followed() -> None:
+    # The first call plans; the sixth, the purchase order, spends what the plan may escalate.
+    declared = list(batch.STEPS)
+    clerk = Clerk(moved={4: "small", 6: "small", 5: "code"}, replan_at={6})
+    results = [r async for r in batch.process(documents(2, seed=4), clerk, plan_id="p")]
+    assert all(result.right for result in results)
+    troubled = {declared[2], declared[4]}  # a function that abstained is no trouble
+    before, replan, after = clerk.calls[:6], clerk.calls[6], clerk.calls[7:]
+    assert {call.plan for call in before} == {"p"}
+    assert before[0].step == "plan"
+    assert {call.mode for call in before} == {batch.MODE}
+    assert (replan.role, replan.step, replan.plan) == ("planner", "replan", "p.2")
+    assert all(name in replan.user.split("<operations>")[0] for name in troubled)
+    assert {call.plan for call in after} == {"p.2"}
+    assert sorted(c.step for c in before[1:] + after[:15]) == sorted(declared)
+    second = [call.step for call in after[15:]]
+    assert sorted(second) == sorted(declared)
+    assert second != declared
+    assert [c.step for c in after[:15]] == [n for n in second if n not in declared[:5]]
+    assert {c.step for c in after if c.mode == batch.CAREFUL} == troubled
+
+
+async def test_an_agent_does_not_plan_for_ever() -> None:
+    clerk = Clerk(moved={4: "small"}, replan_at=set(range(1_000)))
+    results = [r async for r in batch.process(documents(2, seed=4), clerk, plan_id="p")]
+    assert sum(result.role == "planner" for result in results) == 1 + batch.REVISIONS_MAX
+    assert sum(result.role != "planner" for result in results) == 2 * len(batch.STEPS)
+
+
+async def test_without_trouble_there_is_nothing_to_plan_anew() -> None:
+    clerk = Clerk(moved={4: "code"}, replan_at={4, 5})
+    results = [r async for r in batch.process(documents(1, seed=4), clerk, plan_id="p")]
+    assert sum(result.role == "planner" for result in results) == 1

@@ -6,18 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from genai_prices import Usage, calc_price
 
-from evals.workloads.steps import Said, StepResult
 from router.cli import exits
-from router.demo import files, ledgers, report
-from router.demo.sink import AttemptSpan, Sink
-from router.settings import load
+from router.demo import files
 
 COMMAND = [
     sys.executable,
@@ -26,17 +21,6 @@ COMMAND = [
     "demo",
 ]
 SECONDS_MAX = 60.0
-
-ENTRY: dict[str, Any] = {
-    "status": 200, "model": "standin-mid", "response_id": "chatcmpl-1", "right": True,
-    "input": 1_000, "cache_read": 600, "cache_write": 100, "output": 50,
-}  # fmt: skip
-# 300 fresh at 1.00, 600 read at 0.10, 100 written at 1.25, 50 out at 5.00, per million.
-ENTRY_USD = 300e-6 + 60e-6 + 125e-6 + 250e-6
-SPAN = AttemptSpan(
-    decision_id="d1", role="writer", tier="mid", model="cloud/standin-mid",
-    response_id="chatcmpl-1", input_tokens=1_000, output_tokens=50, cost_usd=ENTRY_USD,
-)  # fmt: skip
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -73,36 +57,146 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
+def steps_of(events: list[dict[str, Any]], *, plan: str | None = None) -> list[dict[str, Any]]:
+    steps = [event for event in events if event["event"] == "step"]
+    return steps if plan is None else [step for step in steps if step["plan"] == plan]
+
+
 @pytest.mark.timeout(120)
 def test_every_line_is_json_from_the_stated_table_to_the_summary(
     events: list[dict[str, Any]],
 ) -> None:
-    assert [event["event"] for event in events] == [
-        "stated", *["step"] * (len(events) - 2), "summary",
+    kinds = [event["event"] for event in events]
+    assert [kind for kind in kinds if kind != "step"] == [
+        "stated", "serving", "induced", "summary",
     ]  # fmt: skip
+    assert (kinds[0], kinds[1], kinds[-1]) == ("stated", "serving", "summary")
     assert "stand-ins" in events[0]["note"]
     assert events[0]["prices"]["frontier"]["output"] == 25
 
 
 @pytest.mark.timeout(120)
 def test_every_check_holds_and_every_step_was_routed(events: list[dict[str, Any]]) -> None:
-    steps, summary = events[1:-1], events[-1]
-    assert [check["holds"] for check in summary["checks"]] == [True] * 4
+    steps, summary = steps_of(events), events[-1]
+    assert [check["holds"] for check in summary["checks"]] == [True] * 8
     assert all(step["error"] is None and step["decision"] for step in steps)
-    assert {step["role"]: step["tier"] for step in steps} == files.STARTS
-    assert len(steps) == 12 * 9 + 1 + 5 * 20 == summary["routed"]["requests_count"]
+    assert len(steps) == 12 * 9 + 1 + 5 * 20 + 2 + 3 * 20 == summary["routed"]["steps_count"]
+    model_calls = [a for step in steps for a in step["attempts"] if a["tier"] != "code"]
+    assert summary["routed"]["calls_count"] == len(model_calls)
 
 
 @pytest.mark.timeout(120)
 def test_savings_are_signed_against_a_replay_of_as_many_requests(
     events: list[dict[str, Any]],
 ) -> None:
-    summary = events[-1]
+    summary, steps = events[-1], steps_of(events)
     routed, frontier = summary["routed"], summary["uniform_frontier"]
-    assert frontier["requests_count"] == routed["requests_count"]
+    assert frontier["steps_count"] == frontier["calls_count"] == routed["steps_count"]
     assert summary["saved_share"] == pytest.approx(1 - routed["usd"] / frontier["usd"])
     assert sum(row["cost_usd"] for row in summary["spend"]) == pytest.approx(routed["usd"])
-    assert routed["right_count"] == sum(step["right"] for step in events[1:-1])
+    assert sum(step["cost_usd"] for step in steps) == pytest.approx(routed["usd"])
+    assert routed["right_count"] == sum(step["right"] for step in steps)
+
+
+@pytest.mark.timeout(120)
+def test_a_failed_check_moves_a_step_up_and_both_attempts_are_paid(
+    events: list[dict[str, Any]],
+) -> None:
+    moved = [step for step in steps_of(events) if any(a["failed"] for a in step["attempts"])]
+    named = {check for step in moved for a in step["attempts"] for check in a["failed"]}
+    assert {"grounded", "one_of", "promises_nothing", "tool_call_valid"} <= named
+    for step in moved:
+        below, above = step["attempts"][-2:]
+        assert above["cause"] == "escalation"
+        assert not above["failed"]
+        assert files.TIERS.index(above["tier"]) == files.TIERS.index(below["tier"]) + 1
+        assert step["tier"] == above["tier"]
+        paid = sum(attempt["cost_usd"] for attempt in step["attempts"])
+        assert step["cost_usd"] == pytest.approx(paid, abs=1e-12)
+        assert 0 < below["cost_usd"] < step["cost_usd"]
+
+
+@pytest.mark.timeout(120)
+def test_steps_start_where_the_policy_says(events: list[dict[str, Any]]) -> None:
+    plain = [step for step in steps_of(events) if step["plan"] != "bad-batch.2"]
+    assert {s["role"]: s["attempts"][0]["tier"] for s in plain} == files.STARTS
+    revised = steps_of(events, plan="bad-batch.2")
+    starts = {(s["role"], s["attempts"][0]["tier"]) for s in revised}
+    assert ("field_extractor", "mid") in starts
+    assert ("field_extractor", "small") in starts
+
+
+@pytest.mark.timeout(120)
+def test_code_answers_for_nothing_and_hands_on_what_it_cannot_read(
+    events: list[dict[str, Any]],
+) -> None:
+    look_ups = [step for step in steps_of(events) if step["step"] == "look_up"]
+    answered = [step for step in look_ups if step["tier"] == "code"]
+    assert (len(look_ups), len(answered)) == (12, 8)  # every third subject is no order
+    assert all(step["cost_usd"] == 0 and len(step["attempts"]) == 1 for step in answered)
+    for step in (step for step in look_ups if step["tier"] != "code"):
+        first, second = step["attempts"][:2]
+        assert (first["tier"], first["error"], first["cost_usd"]) == ("code", "abstained", 0)
+        assert second["tier"] == "small"
+    assert all(step["right"] for step in steps_of(events) if step["tier"] == "code")
+
+
+@pytest.mark.timeout(120)
+def test_a_stream_that_failed_was_held_and_never_reached_its_agent(
+    events: list[dict[str, Any]],
+) -> None:
+    drafts = [step for step in steps_of(events) if step["role"] == "writer"]
+    failed = [step for step in drafts if step["attempts"][0]["failed"]]
+    assert failed
+    assert all(step["held"] for step in drafts)
+    assert all(step["right"] and step["tier"] == "frontier" for step in failed)
+
+
+@pytest.mark.timeout(120)
+def test_a_plan_whose_escalations_are_spent_is_revised_and_the_revision_followed(
+    events: list[dict[str, Any]],
+) -> None:
+    steps = steps_of(events)
+    asked = [number for number, step in enumerate(steps) if step["replan"]]
+    assert len(asked) == 1
+    last, planning = steps[asked[0]], steps[asked[0] + 1]
+    assert last["plan"] == "bad-batch"
+    assert last["cost_usd"] > 0
+    assert (planning["step"], planning["plan"]) == ("replan", "bad-batch.2")
+    after = steps[asked[0] + 2 :]
+    assert {step["plan"] for step in after} == {"bad-batch.2"}
+    assert events[-1]["revisions"] == [
+        {
+            "plan": "bad-batch", "escalations": files.PLAN_ESCALATIONS_MAX,
+            "revised": "bad-batch.2", "steps_after": len(after),
+            "escalations_after": sum(
+                a["cause"] == "escalation" and step["attempts"][0]["error"] is None
+                for step in after for a in step["attempts"]
+            ),
+        }
+    ]  # fmt: skip
+    whole = [step["step"] for step in after[-20:]]
+    first = [step["step"] for step in steps_of(events, plan="bad-batch")[1:21]]
+    assert sorted(whole) == sorted(first)
+    assert whole != first
+
+
+@pytest.mark.timeout(120)
+def test_checks_are_told_by_what_first_answers_were_and_what_was_delivered(
+    events: list[dict[str, Any]],
+) -> None:
+    rows = {row["role"]: row for row in events[-1]["quality"]}
+    for step_role, row in rows.items():
+        mine = [step for step in steps_of(events) if step["role"] == step_role]
+        assert row["steps"] == len(mine)
+        assert row["right"] == sum(step["right"] for step in mine)
+        assert row["escalations"] == sum(
+            bool(attempt["failed"]) for step in mine for attempt in step["attempts"]
+        )
+    assert rows["writer"]["first_right"] < rows["writer"]["right"] == 12
+    total = events[-1]["first_answers"]
+    assert total["first_right"] < total["right"] == events[-1]["routed"]["right_count"]
+    assert total["first_cost_usd"] < total["cost_usd"]
 
 
 @pytest.mark.timeout(120)
@@ -124,87 +218,3 @@ def test_a_demo_that_is_ended_leaves_no_process_behind(
         time.sleep(0.1)
     assert processes_of(tmp_path) == []
     assert killed or list(tmp_path.iterdir()) == []
-
-
-def test_the_files_it_writes_are_ones_the_gateway_loads(tmp_path: Path) -> None:
-    paths = files.write(tmp_path, local="http://127.0.0.1:1/v1", cloud="http://127.0.0.1:2/v1")
-    config, policy = load(*paths)
-    assert set(config.providers) == {"local", "cloud"}
-    assert config.prices["cloud/standin-mid"].cache_write == 1.25
-    assert {name: role.tier for name, role in policy.roles.items()} == {
-        **files.STARTS, "default": "mid",
-    }  # fmt: skip
-
-
-def test_a_bill_counts_each_kind_of_token_at_its_own_price() -> None:
-    assert ledgers.price_of(ENTRY, files.PRICES["mid"]) == pytest.approx(ENTRY_USD, abs=1e-15)
-    refused = {**ENTRY, "status": 503, "model": ""}
-    bill = ledgers.bill_of([ENTRY, refused])
-    assert bill.usd == pytest.approx(ENTRY_USD, abs=1e-15)
-    assert (bill.requests_count, bill.right_count) == (1, 1)
-
-
-@pytest.mark.parametrize("tier", files.TIERS)
-def test_the_demos_prices_are_the_list_prices_it_says_they_are(tier: str) -> None:
-    price = files.PRICES[tier]
-    million = 1_000_000
-    for usage, want in (
-        (Usage(input_tokens=million), price.input),
-        (Usage(output_tokens=million), price.output),
-        (Usage(input_tokens=million, cache_read_tokens=million), price.cache_read),
-        (Usage(input_tokens=million, cache_write_tokens=million), price.cache_write),
-    ):
-        listed = calc_price(usage, model_ref=price.like).total_price
-        assert float(listed) == pytest.approx(want)
-
-
-def sink_of(*spans: AttemptSpan, routes: tuple[str, ...] = ("d1",)) -> Sink:
-    sink = Sink()
-    sink.attempts.extend(spans)
-    sink.routes.extend(routes)
-    return sink
-
-
-@pytest.mark.parametrize(
-    ("sink", "holding"),
-    [
-        (sink_of(SPAN), [True, True, True, True]),
-        (sink_of(), [False, False, False, True]),
-        (sink_of(SPAN, SPAN), [False, False, False, True]),
-        (sink_of(replace(SPAN, cost_usd=ENTRY_USD + 2e-9)), [False, True, True, True]),
-        (sink_of(replace(SPAN, cost_usd=None)), [False, True, True, True]),
-        (sink_of(replace(SPAN, response_id="chatcmpl-2")), [True, False, True, True]),
-        (sink_of(replace(SPAN, output_tokens=51)), [True, True, False, True]),
-        (sink_of(SPAN, routes=()), [True, True, True, False]),
-        (sink_of(SPAN, routes=("d1", "d1")), [True, True, True, False]),
-    ],
-)
-def test_each_check_breaks_on_what_it_is_there_for(sink: Sink, holding: list[bool]) -> None:
-    assert [check.holds for check in ledgers.checks(sink, [ENTRY], ["d1"])] == holding
-
-
-def test_spend_counts_every_attempt_but_judges_only_the_last_one_of_a_step() -> None:
-    escalated = replace(SPAN, tier="frontier", cost_usd=0.5)
-    said = Said(text="", headers={"decision": "d1"})
-    result = StepResult(role="writer", step="draft", session="s", right=True, said=said)
-    rows = report.spend_of([SPAN, escalated], [result])
-    assert [(row.tier, row.calls, row.steps_right, row.steps_judged) for row in rows] == [
-        ("frontier", 1, 1, 1),
-        ("mid", 1, 0, 0),
-    ]
-
-
-def test_a_dearer_routing_shows_as_a_negative_saving() -> None:
-    dear = ledgers.Bill(usd=3.0, requests_count=2, right_count=2)
-    cheap = ledgers.Bill(usd=2.0, requests_count=2, right_count=1)
-    findings = report.Findings(spend=[], checks=[], routed=dear, frontier=cheap, seconds=1.0)
-    assert findings.saved_share == pytest.approx(-0.5)
-    assert "-50.0%" in "\n".join(report.comparison(findings))
-
-
-def test_no_saving_is_claimed_when_a_check_is_broken() -> None:
-    bill = ledgers.Bill(usd=1.0, requests_count=1, right_count=1)
-    broken = ledgers.Check(name="c", holds=False, found="")
-    findings = report.Findings(spend=[], checks=[broken], routed=bill, frontier=bill, seconds=1.0)
-    assert findings.saved_share is None
-    assert "unknown" in "\n".join(report.comparison(findings))
