@@ -96,7 +96,7 @@ def call_row(
     role, role_from = _role(slots)
     requested = slots[_REQUESTED]
     served = slots[_SERVED] or (requested if writer == "langfuse" else None)
-    cost, source, reported = _cost(slots, tokens, served or requested, writer, pricing=pricing)
+    cost, source, reported = _cost(slots, tokens, (served, requested), writer, pricing=pricing)
     latency = frame.end_ns - frame.start_ns
     first_chunk = slots[_FIRST_CHUNK]
     if first_chunk is None and slots[_FIRST_CHUNK_MS] is not None:
@@ -187,7 +187,12 @@ def _role(slots: list[Any]) -> tuple[str | None, str | None]:
 
 
 def _cost(
-    slots: list[Any], tokens: Tokens, model: str | None, writer: str, *, pricing: Pricing
+    slots: list[Any],
+    tokens: Tokens,
+    models: tuple[str | None, str | None],
+    writer: str,
+    *,
+    pricing: Pricing,
 ) -> tuple[float | None, str | None, float | None]:
     """Return (cost, its source, cost as reported).
 
@@ -199,9 +204,10 @@ def _cost(
         return reported, slots[_COST_SOURCE] if reported is not None else None, reported
     if slots[_CACHE_HIT] is not None:
         return 0.0, "cache", reported  # the answer was replayed; its cost was paid before
-    own = pricing.cost(slots[_PROVIDER], model, tokens)
-    if own is not None:
-        return own, "local", reported
+    for model in models:  # a dated version may be priced under the name it was asked for by
+        own = pricing.cost(slots[_PROVIDER], model, tokens)
+        if own is not None:
+            return own, "local", reported
     return reported, "reported" if reported is not None else None, reported
 
 

@@ -1,20 +1,25 @@
 """The collector as a program of its own, for tests that end it the hard way."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from collector.config import CollectorConfig
+from collector.pricing import BookPricing
 from collector.process import run
+from telemetry.config import PriceConfig
+from telemetry.prices import PriceBook
 
 START_SECONDS = 30.0
+STANDIN_PRICE = PriceConfig(input=1.0, output=4.0, cache_read=0.1, cache_write=1.25)
+STANDIN_PRICES = {f"{provider}/standin-mid": STANDIN_PRICE for provider in ("openai", "anthropic")}
 
 
 class Ports(NamedTuple):
@@ -85,6 +90,8 @@ def running(store: Path, ports: Ports) -> Iterator[subprocess.Popen[bytes]]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONDEVMODE", "0")
     numbers = Ports(*map(int, sys.argv[2:5]))
-    raise SystemExit(run(config(Path(sys.argv[1]), numbers), policy_path=None))
+    book = PriceBook(STANDIN_PRICES, at=datetime.now(tz=UTC))
+    raise SystemExit(
+        run(config(Path(sys.argv[1]), numbers), policy_path=None, pricing=BookPricing(book))
+    )
