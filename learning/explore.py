@@ -24,15 +24,6 @@ OPTIMISM = 2.0
 FULL_AT = 0.2  # the whole budget is spent on a hope of saving this share of the role's cost
 
 
-def safe_share(*, quality: float, floor: float) -> float:
-    """The share that may fail altogether without breaking the floor: (q0 - F) / q0, at least 0.
-
-    >>> round(safe_share(quality=0.9, floor=0.873), 3)
-    0.03
-    """
-    return max(0.0, (quality - floor) / quality) if quality > 0 else 0.0
-
-
 def exploration(
     arms: Composed,
     *,

@@ -6,7 +6,7 @@ from telemetry.records import Arm, OnFail
 LADDER = ("small", "mid", "frontier")
 
 
-def test_a_chain_follows_what_a_failed_check_does():
+def test_a_chain_follows_what_a_failed_check_does() -> None:
     def walk(on_fail: OnFail) -> tuple[str, ...]:
         return chain(Arm(tier="small", on_fail=on_fail), tiers=LADDER)
 
@@ -15,7 +15,7 @@ def test_a_chain_follows_what_a_failed_check_does():
     assert walk(OnFail.TOP) == ("small", "frontier")
 
 
-def test_arms_that_walk_the_same_tiers_are_one_arm():
+def test_arms_that_walk_the_same_tiers_are_one_arm() -> None:
     arms = ladder_arms(LADDER)
     assert [str(arm) for arm in arms.arms] == [
         "small/accept",
@@ -29,7 +29,7 @@ def test_arms_that_walk_the_same_tiers_are_one_arm():
     assert arms.index_of(Arm(tier="frontier", on_fail=OnFail.STEP)) == 5
 
 
-def test_prefixes_are_every_beginning_of_a_chain_short_ones_first():
+def test_prefixes_are_every_beginning_of_a_chain_short_ones_first() -> None:
     assert ladder_arms(LADDER).prefixes == (
         ("small",),
         ("mid",),
@@ -41,7 +41,7 @@ def test_prefixes_are_every_beginning_of_a_chain_short_ones_first():
     )
 
 
-def test_an_arm_outside_the_offer_is_a_key_error():
+def test_an_arm_outside_the_offer_is_a_key_error() -> None:
     arms = distinct_arms([Arm(tier="small", on_fail=OnFail.ACCEPT)], tiers=LADDER)
     with pytest.raises(KeyError, match="small/step"):
         arms.index_of(Arm(tier="small", on_fail=OnFail.STEP))

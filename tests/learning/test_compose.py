@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ VALUES = {
 }
 
 
-def test_a_layout_names_the_parts_that_arms_are_made_of():
+def test_a_layout_names_the_parts_that_arms_are_made_of() -> None:
     assert [("/".join(part.prefix), part.kind) for part in TWO.parts] == [
         ("small", "P"),
         ("small", "U"),
@@ -38,7 +40,7 @@ def test_a_layout_names_the_parts_that_arms_are_made_of():
     ]
 
 
-def test_quality_and_cost_of_chains_by_hand():
+def test_quality_and_cost_of_chains_by_hand() -> None:
     cost = np.array([[1.0, 50.0, 40.0]])  # small, frontier, frontier after small
     arms = compose(TWO, estimates=known(VALUES), attempt_cost=cost)
     # accept: .6 x .9 + .4 x .2;  step: .6 x .9 + .4 x .7;  frontier: .88
@@ -46,7 +48,7 @@ def test_quality_and_cost_of_chains_by_hand():
     assert arms.cost[0].tolist() == pytest.approx([1.0, 1.0 + 0.4 * 40.0, 50.0])
 
 
-def test_doubt_enters_with_the_derivative_of_each_part():
+def test_doubt_enters_with_the_derivative_of_each_part() -> None:
     arms = compose(TWO, estimates=known(VALUES, doubt=0.01), attempt_cost=np.ones((1, 3)))
     step = arms.own[0, :, 1] / 0.01
     # d/dP = .7 - .9, d/dU = 1 - P, d/dB = 0, frontier alone 0, d/dD = P
@@ -54,13 +56,13 @@ def test_doubt_enters_with_the_derivative_of_each_part():
     assert arms.deviation[0, 1] == pytest.approx(0.01 * np.sqrt(0.04 + 0.36 + 0.16))
 
 
-def test_slopes_agree_with_small_steps_on_three_tiers():
+def test_slopes_agree_with_small_steps_on_three_tiers() -> None:
     layout = Layout(arms=ladder_arms(("small", "mid", "frontier")))
     rng = np.random.default_rng(0)
     means = rng.uniform(0.2, 0.9, len(layout.parts))
     cost = np.ones((1, len(layout.arms.prefixes)))
 
-    def quality(values):
+    def quality(values: Any) -> Any:
         parts = [
             Estimate(mean=np.array([v]), own=np.array([1.0]), common=np.array([0.0]))
             for v in values
