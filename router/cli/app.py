@@ -11,14 +11,18 @@ import typer.main
 from router.cli import exits
 from router.cli.bench import bench
 from router.cli.collector import collector
+from router.cli.decision import explain
 from router.cli.demo import demo
 from router.cli.doctor import doctor
+from router.cli.export import export
 from router.cli.gateway import gateway
 from router.cli.init import init
 from router.cli.launch import launch
 from router.cli.output import Screen
 from router.cli.policy import policy
+from router.cli.roles import roles
 from router.cli.serve import serve
+from router.cli.sql import sql
 from telemetry.errors import ConfigError, TierwiseError
 
 PROGRAM = "tierwise"
@@ -49,7 +53,8 @@ def build() -> typer.Typer:
     for command in (init, serve, gateway, collector, demo, doctor):
         app.command()(command)
     app.add_typer(policy)
-    app.command()(launch)
+    for reading in (launch, roles, explain, sql, export):
+        app.command()(reading)
     app.add_typer(bench)
     return app
 

@@ -97,6 +97,37 @@ def gateway(
     raise typer.Exit(exits.OK)
 
 
+@bench.command("collector")
+def collector(
+    *,
+    spans: Annotated[
+        int, typer.Option(min=1_000, max=50_000_000, metavar="N", help="Spans to send.")
+    ] = 200_000,
+    senders: Annotated[
+        int, typer.Option(min=1, max=64, metavar="N", help="Connections that send at once.")
+    ] = 4,
+    json: options.Json = False,
+) -> None:
+    """Measure how fast a collector of its own stores gzipped OTLP, acknowledged after commit."""
+    from evals.bench.collector import Plan, as_json, measure  # noqa: PLC0415 - large, only here
+
+    screen = Screen(json=json)
+    report = measure(Plan(spans=spans, senders=senders), tell=screen.note)
+    screen.result(as_json(report))
+    screen.say(
+        f"{report.spans:,} spans in {report.seconds:.1f} s: {report.per_second:,.0f} a second, "
+        f"{report.cpu_us:.0f} µs of processor time each"
+    )
+    screen.say(
+        f"one request: p50 {report.request_p50_ms:.1f} ms, p95 {report.request_p95_ms:.1f} ms; "
+        f"{report.refused} refused"
+    )
+    for stage, spent in report.stages_us.items():
+        screen.say(f"  {stage:12} {spent:6.1f} µs a span")
+    screen.say(f"scoreboard: {report.board_ms:.1f} ms; memory {report.memory_mb:.0f} MB")
+    screen.say(f"load average before: {report.load_average:.2f}")
+
+
 def decider() -> Callable[[], object]:
     """Return what makes one decision of a policy with shape rules: role, context, arm."""
     today = datetime.now(UTC).date()

@@ -1,0 +1,40 @@
+"""`tierwise sql`: one read-only query, while the collector runs or not."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from router.cli import options
+from router.cli.output import Screen
+from router.cli.stored import opened
+
+
+def sql(
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT.")],
+    *,
+    rows: Annotated[
+        int, typer.Option(min=1, max=100_000, metavar="N", help="Most rows to return.")
+    ] = 1_000,
+    config: options.ConfigPath = options.CONFIG_DEFAULT,
+    console: options.ConsoleAt = None,
+    store: options.StorePath = None,
+    json: options.Json = False,
+) -> None:
+    """Query the store's views; docs/store.md has them. Nothing can be changed."""
+    screen = Screen(json=json)
+    with opened(config, console=console, store=store) as reader:
+        found = reader.sql(query, rows_max=rows)
+    screen.result({"columns": found.columns, "rows": found.rows, "truncated": found.truncated})
+    table = Table(box=None, pad_edge=False)
+    for name in found.columns:
+        table.add_column(name)
+    for row in found.rows:
+        table.add_row(*map(_cell, row))
+    screen.show(table)
+    if found.truncated:
+        screen.note(f"only the first {rows:,} rows are shown; --rows takes more")
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else str(value)
