@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from collector import queries
 from collector.access import Access
+from collector.budgets import budget_routes
 from collector.decode import BadBody
 from collector.explain import explain, recent
 from collector.feedback import Feedback, feedback_row
@@ -63,6 +64,8 @@ def console(parts: Parts) -> FastAPI:
     _add_board(app, parts)
     _add_feedback(app, parts)
     _add_data(app, parts)
+    ledger = parts.exports.with_suffix(".budgets.json")
+    app.include_router(budget_routes(path=ledger, clock=parts.clock, access=parts.access))
     return app
 
 

@@ -14,6 +14,11 @@ PICO: Final = 1_000_000_000_000
 DAY_NS: Final = 86_400_000_000_000
 LASTING_MAX: Final = 65_536  # accounts of sessions and tasks; the least recently used goes first
 EVICTIONS_TRIED_MAX: Final = 16
+# In steps as dear as the latest ones: ask for more below the first, up to the second; keep the
+# third when others need it.
+LOW_WATER: Final = 4
+HIGH_WATER: Final = 8
+KEPT: Final = 2
 
 
 def pico(usd: float) -> int:
@@ -47,6 +52,7 @@ class Account:
     reserved: int = 0
     elsewhere: int = 0  # spent by other processes, as last heard
     peak: int = 0  # largest single amount asked for since the last report
+    peak_before: int = 0  # and between that one and the one before
 
     @property
     def used(self) -> int:
@@ -57,6 +63,20 @@ class Account:
     def headroom(self) -> int:
         """What this process may still reserve; never negative."""
         return max(0, self.ceiling - self.used)
+
+    @property
+    def wants(self) -> int:
+        """How much higher the ceiling should be for steps like the latest to find room."""
+        demand = max(self.peak, self.peak_before)
+        if self.headroom >= LOW_WATER * demand:
+            return 0
+        return max(0, min(self.limit - self.ceiling, HIGH_WATER * demand - self.headroom))
+
+    def give_back(self) -> None:
+        """Lower the ceiling to what is used, and some more where steps still come."""
+        demand = max(self.peak, self.peak_before)
+        kept = min(self.headroom, KEPT * demand) if self.headroom >= demand else 0
+        self.ceiling = self.used + kept
 
     def fits(self, amount: int) -> bool:
         """Say whether ``amount`` may be reserved: exactly up to the ceiling, not one more.

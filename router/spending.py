@@ -131,7 +131,7 @@ class Purse:
         held = self.spending.ledger.reserve(
             [entry.account for entry in self.entries], amount, overdrawn=overdrawn
         )
-        if any(entry.account.shared for entry in self.entries):
+        if any(entry.account.shared and entry.account.wants for entry in self.entries):
             self.spending.awaken()
         if isinstance(held, Hold):
             return held

@@ -22,12 +22,15 @@ from learning.learner import Declared
 from router import settings
 from router.app import Health, create_app
 from router.breaker import Breakers, RetryBudget
+from router.budget import Ledger
 from router.config import Config
 from router.gateway import Gateway, Load
+from router.lease import Leases
 from router.listen import Address
 from router.reload import Loaded, Reloader
 from router.request import Limits
 from router.sessions import Memory
+from router.spending import Spending
 from router.upstream import AiohttpUpstream
 from telemetry.clock import Clock, SystemClock
 from telemetry.exporter import Exporter
@@ -88,6 +91,10 @@ async def _serve(
         config, worker, meters=meters, clock=clock, rng=rng, environment=environment
     )
     upstream = AiohttpUpstream(config.gateway)
+    spending = Spending(ledger=Ledger(shares=config.gateway.workers))
+    leases = _leases(
+        config, spending, reloader, meters=meters, clock=clock, environment=environment
+    )
     gateway = Gateway(
         loaded=lambda: reloader.current,
         learner=Declared(),
@@ -104,11 +111,14 @@ async def _serve(
         breakers=Breakers(clock=clock, rng=rng),
         retries=RetryBudget(clock=clock),
         memory=Memory(clock=clock),
+        spending=spending,
         content_bytes_max=config.telemetry.content_bytes_max if config.telemetry.content else None,
     )
     server = _server(config, gateway, _health(worker, reloader, meters, clock=clock))
     await exporter.start()
+    await leases.begin()
     watch = asyncio.create_task(reloader.watch())
+    talk = asyncio.create_task(leases.run())
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -116,9 +126,10 @@ async def _serve(
         with _ending(server, gateway.load):
             await server.serve(sockets=[sock])
     finally:
-        for task in (watch, *retired):
+        for task in (watch, talk, *retired):
             task.cancel()
-        await asyncio.gather(watch, *retired, return_exceptions=True)
+        await asyncio.gather(watch, talk, *retired, return_exceptions=True)
+        await leases.close()
         await reloader.current.policy.close()
         await upstream.close()
         await exporter.close()
@@ -153,6 +164,28 @@ def _exporter(
         rng=rng,
         meters=meters,
         env=environment,
+    )
+
+
+def _leases(
+    config: Config,
+    spending: Spending,
+    reloader: Reloader,
+    *,
+    meters: Meters,
+    clock: Clock,
+    environment: Mapping[str, str],
+) -> Leases:
+    token_env = config.collector.token_env
+    address = Address.parse(config.collector.console, where="collector.console")
+    return Leases(
+        spending,
+        url=address.reachable.url,
+        token=environment.get(token_env) if token_env else None,
+        worker=os.urandom(8).hex(),
+        clock=clock,
+        meters=meters,
+        wanted=lambda: bool(reloader.current.policy.file.budgets),
     )
 
 
