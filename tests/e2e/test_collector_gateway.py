@@ -1,0 +1,125 @@
+"""The loop closed: steps through `tierwise serve` become decisions, attempts and spend."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from evals.standin.running import StandinProcess, standin_process
+from tests.collector.program import free_ports
+
+TIERWISE = Path(sys.executable).with_name("tierwise")
+CONFIG = """schema = 1
+[providers.standin]
+base_url = "{base_url}"
+dialects = ["chat"]
+[prices."standin/standin-small"]
+input = 0.1
+output = 0.4
+[prices."standin/standin-mid"]
+input = 1.0
+output = 4.0
+"""
+POLICY = """schema = 1
+ladder = ["small", "mid"]
+[tiers.small]
+models = ["standin/standin-small"]
+[tiers.mid]
+models = ["standin/standin-mid"]
+[roles.worker]
+tier = "small"
+range = ["small", "mid"]
+checks = [{ check = "contains", values = ["never to be found"] }]
+[roles.planner]
+tier = "mid"
+"""
+WAIT_SECONDS = 30.0
+
+
+@pytest.fixture
+def standin() -> Iterator[StandinProcess]:
+    with standin_process(pace=0.0) as process:
+        yield process
+
+
+def get(port: int, path: str) -> Any:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return json.load(answer)
+
+
+def eventually(ask: Any, when: Any) -> Any:
+    until, found = time.monotonic() + WAIT_SECONDS, None
+    while time.monotonic() < until:
+        try:
+            found = ask()
+            if when(found):
+                return found
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(found)
+
+
+def test_steps_through_the_gateway_are_decisions_attempts_and_spend(
+    tmp_path: Path, standin: StandinProcess
+) -> None:
+    (tmp_path / "tierwise.toml").write_text(CONFIG.format(base_url=standin.base_url))
+    (tmp_path / "policy.toml").write_text(POLICY)
+    ports, gateway = free_ports(), free_ports().http
+    command = [
+        str(TIERWISE), "serve", "--gateway", f"127.0.0.1:{gateway}",
+        "--otlp-http", f"127.0.0.1:{ports.http}", "--otlp-grpc", f"127.0.0.1:{ports.grpc}",
+        "--console", f"127.0.0.1:{ports.console}", "--store", str(tmp_path / "t.duckdb"),
+    ]  # fmt: skip
+    with (tmp_path / "serve.log").open("wb") as log:
+        served = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+    try:
+        eventually(lambda: get(gateway, "/readyz"), lambda _: True)
+        eventually(lambda: get(ports.console, "/livez"), lambda _: True)
+        client = OpenAI(base_url=f"http://127.0.0.1:{gateway}/v1", api_key="any", max_retries=0)
+        ids = []
+        for role in ("planner", "worker"):
+            answer = client.chat.completions.with_raw_response.create(
+                model=f"tierwise/{role}", messages=[{"role": "user", "content": "Say hello"}]
+            )
+            ids.append(answer.headers["x-tierwise-decision"])
+        planner, worker = (
+            eventually(
+                lambda name=name: get(ports.console, f"/api/decisions/{name}"),
+                lambda found: len(found["attempts"]) == found["decision"]["attempts"],
+            )
+            for name in ids
+        )
+        board = eventually(
+            lambda: get(ports.console, "/api/roles"),
+            lambda found: sum(role["decisions"] for role in found["roles"]) == 2,
+        )
+    finally:
+        served.send_signal(signal.SIGTERM)
+        assert served.wait(60) == 0, (tmp_path / "serve.log").read_text()[-3_000:]
+    assert [attempt["tier"] for attempt in planner["attempts"]] == ["mid"]
+    assert [attempt["tier"] for attempt in worker["attempts"]] == ["small", "mid"]
+    assert worker["decision"]["escalated_from"] == "small"
+    assert {word["name"] for word in worker["verdicts"]} == {"contains"}
+    bills = [entry for entry in standin.ledger()["entries"] if entry["status"] == 200]
+    price = {"standin-small": (0.1, 0.4), "standin-mid": (1.0, 4.0)}
+    dollars = sum(
+        (entry["input"] * price[entry["model"]][0] + entry["output"] * price[entry["model"]][1])
+        for entry in bills
+    ) / 1e6  # fmt: skip
+    attempts = [*planner["attempts"], *worker["attempts"]]
+    assert len(attempts) == len(bills) == 3
+    assert sum(attempt["input_tokens"] for attempt in attempts) == sum(b["input"] for b in bills)
+    assert board["spend_usd"] == pytest.approx(dollars)
+    assert {role["role"]: role["escalation_rate"] for role in board["roles"]} == {
+        "planner": 0.0,
+        "worker": 1.0,
+    }
