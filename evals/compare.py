@@ -213,7 +213,7 @@ def _bounds(
         table_spent.append(float(known.weights @ own))
         top.append(step.top_cost)
         sizes.append(step.end - step.start)
-        late.append(step.start >= 0.75 * plan.requests)
+        late.append(step.end > 0.75 * plan.requests)
     weight = np.array(sizes, dtype=float)
     last = weight * np.array(late)
     top_all = np.array(top)

@@ -39,10 +39,10 @@ def score(run: Run) -> Score:
     """Sum up one run."""
     gaps = np.array([step.quality - run.floor for step in run.steps]) / run.top_quality
     sizes = np.array([step.end - step.start for step in run.steps], dtype=float)
-    early = np.array([step.end <= FIRST for step in run.steps])
+    early = np.array([step.start < FIRST for step in run.steps])
     end = run.steps[-1].end
-    late = np.array([step.start >= 0.75 * end for step in run.steps])
-    settled = [step.worst_role for step in run.steps if step.start >= 0.25 * end]
+    late = np.array([step.end > 0.75 * end for step in run.steps])
+    settled = [step.worst_role for step in run.steps if step.end > 0.25 * end]
     bad = (gaps < -TOLERANCE).astype(float)
     whole = np.ones(len(sizes), dtype=bool)
     return Score(

@@ -13,7 +13,14 @@ def arms(quality: Any, cost: Any, deviation: Any) -> Any:
     return Composed(quality=quality, cost=cost, own=own, common=np.zeros_like(own))
 
 
-def explore(case, *, shares, alive=(("a", 0.0), ("b", 0.0)), allowed=(True, True), budget=0.1):
+def explore(
+    case: Composed,
+    *,
+    shares: list[float],
+    alive: Any = (("a", 0.0), ("b", 0.0)),
+    allowed: Any = (True, True),
+    budget: float = 0.1,
+) -> Any:
     return exploration(
         case,
         shares=np.array([shares], dtype=float),

@@ -57,7 +57,7 @@ def test_the_order_of_outcomes_does_not_change_their_sums(order: Any) -> None:
 
 
 def test_detectors_see_unflagged_as_good_and_labels_as_they_are() -> None:
-    known = {
+    known: dict[tuple[tuple[str, ...], str], Any] = {
         (("small",), "P"): (np.array([0.2]), np.array([0.3])),
         (("small",), "U"): (np.array([0.8]), np.array([0.9])),
     }

@@ -28,7 +28,11 @@ def state() -> State:
 def test_a_snapshot_gives_back_the_same_state_to_the_last_digit() -> None:
     found = load(dump(state()))
     assert dump(found) == dump(state())
-    assert (found.epoch, found.since, found.demoted) == (7, {"small": 5}, {"small"})
+    assert (found.epoch, found.since, found.demoted) == (
+        7,
+        {"small": 5},
+        frozenset({"small"}),
+    )
     for epoch, sums in state().tally.epochs.items():
         assert (found.tally.epochs[epoch] == sums).all()
 
