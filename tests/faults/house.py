@@ -75,10 +75,10 @@ tier = "mid"
 
 
 def priced(content: bytes, behaviour: str) -> bytes:
-    """Return a tierwise.toml that knows what both models cost: 1 and 2 dollars per million."""
+    """Return a tierwise.toml that knows what all models cost: 1 and 2 dollars per million."""
     lines = [
         f'[prices."{model}"]\ninput = 1\noutput = 2\n'
-        for model in (f"bad/fault-{behaviour}", f"good/{HEALTHY}")
+        for model in {f"bad/fault-{behaviour}", f"good/fault-{behaviour}", f"good/{HEALTHY}"}
     ]
     head, _, keys = content.decode().partition("[[keys]]")
     return (head + "".join(lines) + "[[keys]]" + keys).encode()

@@ -1,0 +1,171 @@
+"""Many things going wrong at once: total failure, callers that leave, callers that do not read."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from router.breaker import RETRY_FLOOR_PER_SECOND
+from telemetry.records import Dialect
+from tests import streams, wire
+from tests.faults.answers import whole
+from tests.faults.behaviours import BEHAVIOURS, huge_line
+from tests.faults.house import CALLER_CANARY, CHECKS, House, ask, house
+from tests.harness import until
+
+MIB = 1_048_576
+REQUESTS = 400
+HEADERS = {"authorization": f"Bearer {CALLER_CANARY}"}
+
+
+def both_down(behaviour: str) -> bytes:
+    """Return a policy whose every tier misbehaves."""
+    return f"""
+schema = 1
+ladder = ["small", "mid"]
+[tiers.small]
+models = ["bad/fault-{behaviour}"]
+[tiers.mid]
+models = ["good/fault-{behaviour}"]
+[roles.held]
+tier = "small"
+stream = "hold"
+{CHECKS}
+[roles.default]
+tier = "small"
+""".encode()
+
+
+def calls(at: House) -> int:
+    return len(at.faults.contacts) + len(at.healthy.contacts)
+
+
+async def post(at: House, *, stream: bool) -> wire.Reply:
+    asked = wire.post(streams.PATHS[Dialect.CHAT], ask("held", stream=stream), headers=HEADERS)
+    return await wire.send(at.at.port, asked)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status"),
+    [("status_503", 503), ("close_before_headers", 502), ("error_first_event", 200)],
+)
+async def test_when_everything_is_down_the_load_grows_by_a_fifth_at_most(
+    behaviour: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house(behaviour, caplog, written=both_down) as at:
+        began = time.monotonic()
+        stream = status == 200
+        room = asyncio.Semaphore(20)
+
+        async def one() -> wire.Reply:
+            async with room:
+                return await post(at, stream=stream)
+
+        replies = await asyncio.gather(*(one() for _ in range(REQUESTS)))
+        took = time.monotonic() - began
+        assert {reply.status for reply in replies} == {status}
+        allowed = 1.2 * REQUESTS + 3 + RETRY_FLOOR_PER_SECOND * took
+        assert REQUESTS <= calls(at) <= allowed
+        outcomes = [outcome for _, outcome in await at.recorded(REQUESTS)]
+        assert sum(len(outcome.attempts) for outcome in outcomes) == calls(at)
+        await at.check(replies[-1], outcomes)
+        # Nobody is kept away for ever: the first step after the recovery is answered.
+        for server in (at.faults, at.healthy):
+            server.switch(behaviour, to="ok")
+        assert (await post(at, stream=False)).body == whole(Dialect.CHAT)
+
+
+PHASES = {
+    "before headers": "silent",
+    "waiting for the first token": "headers_then_silent",
+    "mid-stream": "silent_mid_stream",
+}
+
+
+@pytest.mark.parametrize("role", ["alone", "held"])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("phase", PHASES)
+async def test_a_caller_that_leaves_ends_the_providers_work_too(
+    phase: str, stream: bool, role: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house(PHASES[phase], caplog, silence=20.0) as at:
+        _, writer = await asyncio.open_connection("127.0.0.1", at.at.port)
+        body = ask(role, stream=stream)
+        writer.write(wire.post(streams.PATHS[Dialect.CHAT], body, headers=HEADERS))
+        await until(lambda: at.faults.contacts, what="the call")
+        contact = at.faults.contacts[0]
+        if phase != "before headers":
+            await until(lambda: contact.bytes_sent, what="the beginning of the answer")
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+        await until(contact.gone.is_set, what="the provider's release")
+        ((_, outcome),) = await at.recorded(1)
+        assert (outcome.status, outcome.error_code) == (499, "client_closed")
+        assert [attempt.error_type for attempt in outcome.attempts] == ["client_closed"]
+        assert outcome.cost_usd is None
+        assert at.contacts() == [PHASES[phase]]
+        await at.check(None, [outcome])
+
+
+async def test_a_caller_that_leaves_after_the_last_byte_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with house("ok", caplog) as at:
+        for role in ("alone", "held"):
+            for stream in (True, False):
+                reply, outcome = await at.post(Dialect.CHAT, role, stream=stream)
+                assert outcome.status == 200
+                assert outcome.cost_usd is not None
+                await at.check(reply, [outcome])
+
+
+@pytest.mark.parametrize("role", ["alone", "held"])
+async def test_a_storm_of_callers_that_leave_at_once_leaves_nothing_behind(
+    role: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house("silent_mid_stream", caplog, silence=20.0) as at:
+        asked = wire.post(streams.PATHS[Dialect.MESSAGES], ask(role, stream=True), headers=HEADERS)
+        opened = await asyncio.gather(
+            *(asyncio.open_connection("127.0.0.1", at.at.port) for _ in range(60))
+        )
+        for _, writer in opened:
+            writer.write(asked)
+        await until(lambda: len(at.faults.contacts) == 60, what="sixty calls")
+        for _, writer in opened:
+            writer.transport.abort()
+        outcomes = [outcome for _, outcome in await at.recorded(60)]
+        assert {outcome.status for outcome in outcomes} == {499}
+        await until(
+            lambda: all(contact.gone.is_set() for contact in at.faults.contacts),
+            what="the providers' release",
+        )
+        await at.check(None, outcomes)
+
+
+async def test_a_caller_that_does_not_read_holds_up_its_provider_and_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with house("huge_line", caplog) as at:
+        at.faults.behaviours = {**BEHAVIOURS, "huge_line": huge_line(96 * MIB)}
+        _, writer = await asyncio.open_connection("127.0.0.1", at.at.port, limit=65_536)
+        body = ask("alone", stream=True)
+        writer.write(wire.post(streams.PATHS[Dialect.CHAT], body, headers=HEADERS))
+        await until(lambda: at.faults.contacts, what="the call")
+        contact = at.faults.contacts[0]
+        sent = -1
+        while contact.bytes_sent != sent:
+            sent = contact.bytes_sent
+            await asyncio.sleep(0.3)
+        assert 0 < sent < 64 * MIB
+        other = wire.post(
+            streams.PATHS[Dialect.CHAT], ask("default", stream=False), headers=HEADERS
+        )
+        assert (await wire.send(at.at.port, other)).body == whole(Dialect.CHAT)
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        await until(contact.gone.is_set, what="the provider's release")
+        outcomes = [outcome for _, outcome in await at.recorded(2)]
+        assert sorted(outcome.status for outcome in outcomes) == [200, 499]
+        await at.check(None, outcomes)
