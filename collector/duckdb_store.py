@@ -303,6 +303,7 @@ class DuckDBStore:
             timer = threading.Timer(seconds_max, cursor.interrupt)
             timer.start()
             try:
+                cursor.execute("BEGIN TRANSACTION READ ONLY")
                 found = cursor.execute(statements[0])
                 columns = tuple(column[0] for column in found.description or ())
                 rows = found.fetchmany(rows_max + 1)
