@@ -206,7 +206,7 @@ class BudgetConfig(Section):
         description="the role, or the client key or its `budget`; without it every role or key "
         "has such a budget of its own",
     )
-    usd: Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)] = Field(
+    usd: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = Field(
         description="US dollars; exactly so many may be spent"
     )
     on_exhausted: Literal["cheapest", "refuse"] = Field(

@@ -9,11 +9,11 @@ from typing import Annotated, Final
 import msgspec
 
 PATH: Final = "/api/budgets/lease"
-CLAIMS_MAX: Final = 2_000  # in one report
+CLAIMS_MAX: Final = 1_000  # in one report
 NOTICES_MAX: Final = 10_000  # in one answer
 NAME_CHARACTERS_MAX: Final = 600
 
-Amount = Annotated[int, msgspec.Meta(ge=0, le=10**24)]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=9 * 10**18)]  # nine million dollars
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 
 

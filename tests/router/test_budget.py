@@ -12,8 +12,8 @@ from router.budget import Account, Hold, Ledger, dollars, pico
 CENT = pico(0.01)
 
 
-def account(limit: int = 100 * CENT, **options: int) -> Account:
-    return Account(name="a", limit=limit, ceiling=options.pop("ceiling", limit), **options)
+def account(limit: int = 100 * CENT) -> Account:
+    return Account(name="a", limit=limit, ceiling=limit)
 
 
 def held(ledger: Ledger, accounts: list[Account], amount: int) -> Hold:
