@@ -1,0 +1,103 @@
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from collector.decode import decode_traces
+from collector.meters import Meters
+from collector.rows import Batch
+from collector.store import StoreRefused, StoreUnavailable, Written
+from collector.writer import Writer
+from telemetry.clock import SystemClock
+from tests.collector.test_decode import RECEPTION, SOUND
+
+
+class Recording:
+    """Remembers commits; refuses batches that are marked."""
+
+    def __init__(self) -> None:
+        self.commits: list[int] = []
+        self.bad: list[Batch] = []
+        self.down = False
+        self.closed = False
+
+    def write(self, batches: Sequence[Batch], *, now_ns: int) -> Written:
+        if self.down:
+            raise StoreUnavailable("the disk is full")
+        if any(batch is bad for batch in batches for bad in self.bad):
+            raise StoreRefused("a value is at fault")
+        self.commits.append(len(batches))
+        return Written(records=len(batches))
+
+    def roll_up(self, now_ns: int) -> int:
+        return 0
+
+    def prune(self, now_ns: int) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def begin(store: Any) -> Writer:
+    writer = Writer(lambda: store, meters=Meters(), clock=SystemClock())
+    writer.start()
+    return writer
+
+
+def batch() -> Batch:
+    return decode_traces(SOUND.body(), RECEPTION)
+
+
+async def test_what_waits_together_is_committed_together() -> None:
+    store = Recording()
+    writer = begin(store)
+    await asyncio.gather(*(writer.submit(batch()) for _ in range(50)))
+    assert sum(store.commits) == 50
+    assert len(store.commits) < 25
+    assert writer.stop(10)
+    assert store.closed
+
+
+async def test_a_batch_at_fault_does_not_take_its_neighbours_with_it() -> None:
+    store = Recording()
+    writer = begin(store)
+    batches = [batch() for _ in range(5)]
+    store.bad.append(batches[2])
+    found = await asyncio.gather(*(writer.submit(each) for each in batches), return_exceptions=True)
+    assert [type(one) for one in found] == [
+        type(None), type(None), StoreRefused, type(None), type(None),
+    ]  # fmt: skip
+    assert writer.trouble() is None
+    assert writer.stop(10)
+
+
+async def test_trouble_is_told_and_forgotten_when_it_passes() -> None:
+    store = Recording()
+    writer = begin(store)
+    store.down = True
+    with pytest.raises(StoreUnavailable):
+        await writer.submit(batch())
+    assert "disk is full" in (writer.trouble() or "")
+    store.down = False
+    await writer.submit(batch())
+    assert writer.trouble() is None
+    assert writer.stop(10)
+
+
+async def test_what_is_queued_at_the_end_is_still_committed() -> None:
+    store = Recording()
+    writer = begin(store)
+    waiting = [writer.submit(batch()) for _ in range(10)]
+    assert await asyncio.to_thread(writer.stop, 10)
+    await asyncio.gather(*waiting)
+    assert sum(store.commits) == 10
+
+
+def test_a_store_that_does_not_open_is_raised_where_the_writer_starts() -> None:
+    def broken() -> Any:
+        raise StoreUnavailable("no such disk")
+
+    with pytest.raises(StoreUnavailable, match="no such disk"):
+        Writer(broken, meters=Meters(), clock=SystemClock()).start()
