@@ -225,7 +225,8 @@ class Call:
             out.append(reader.end())
         finally:
             self._trial.reading = reader.reading
-        exchange.keep_text(self._trial, b"".join(out))
+        for piece in out:
+            exchange.keep_text(self._trial, piece)
         return True
 
     async def _relay_stream(

@@ -14,7 +14,7 @@ from router.retry import RETRIED, pause_seconds
 from router.route import Route
 from router.rules import CODE
 from telemetry.errors import BudgetExceeded, CheckFailed, UpstreamError
-from telemetry.records import Attempt, Cause, Decision, Result
+from telemetry.records import Attempt, Cause, Decision, Dialect, Result
 
 
 async def walk(
@@ -30,12 +30,13 @@ async def walk(
         UpstreamError: there is no answer at all.
     """
     route = exchange.loaded.policy.route(decision.context)
+    checked = exchange.endpoint.inference and route.dialect is not Dialect.EMBEDDINGS
     step = Step(role=route.role, dialect=route.dialect, fields=asked.body.fields)
     way = Way(
         exchange=exchange,
         asked=asked,
         route=route,
-        judge=Judge(exchange, step, route.checks if exchange.endpoint.inference else ()),
+        judge=Judge(exchange, step, route.checks if checked else ()),
         passed_on=tuple(headers.upstream(asked.received)),
         send=send,
         produced=produced,

@@ -7,7 +7,7 @@ from router.policy import DECLARED
 from router.request import Request
 from router.route import Route, sensible
 from router.stall import stalled
-from telemetry.records import Arm, Decision, Reason
+from telemetry.records import Arm, Decision, Dialect, Reason
 
 
 def raised(exchange: Exchange, asked: Request, decision: Decision) -> Decision:
@@ -18,8 +18,8 @@ def raised(exchange: Exchange, asked: Request, decision: Decision) -> Decision:
     """
     policy = exchange.loaded.policy
     route = policy.route(decision.context)
-    if len(route.tiers) == 1:
-        return decision
+    if len(route.tiers) == 1 or route.dialect is Dialect.EMBEDDINGS:
+        return decision  # vectors of two models cannot be compared
     start = _start(exchange, asked, decision, route)
     if start is None:
         return decision

@@ -526,6 +526,17 @@ async def test_an_error_status_is_not_judged() -> None:
     assert outcome_of(bench).quality is None
 
 
+async def test_embeddings_hold_no_text_and_are_not_judged() -> None:
+    policy = CHECKED.replace(b'"standin/standin-small"', b'"embedder/standin-embedding"')
+    policy = policy.replace(b'"standin/standin-mid"', b'"embedder/standin-embedding"')
+    bench = make_bench(policy)
+    body = b'{"data": [], "usage": {"prompt_tokens": 10}}'
+    bench.upstream.scripts = [Script(pieces=[body])]
+    delivered = await bench.post("/v1/embeddings", ask("strict", input="x"))
+    assert (delivered.status, delivered.body) == (200, body)
+    assert outcome_of(bench).attempts[0].verdicts == ()
+
+
 # A plan's escalations --------------------------------------------------------------------------
 
 
