@@ -22,7 +22,7 @@ class Settings:
     """The learner's constants: one setting for every deployment."""
 
     z: float = 1.64  # deviations between an estimate and its lower bound
-    role_z: float = 1.0  # the same inside a role with a floor of its own
+    role_z: float = 2.3  # the same inside a role: the worst of many roles must hold
     tolerance: float = 0.0025  # shortfall that counts as none, as a share of the floor
     selection: float = 0.35  # share of the winner's curse that shrinkage leaves
     budget: float = 0.12  # exploration share of a role at most
