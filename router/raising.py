@@ -1,5 +1,6 @@
 """Steps that start higher than decided: the session has seen a tier fail, or its agent stalls."""
 
+import logging
 from dataclasses import replace
 
 from router.exchange import Exchange
@@ -8,6 +9,8 @@ from router.request import Request
 from router.route import Route, sensible
 from router.stall import stalled
 from telemetry.records import Arm, Decision, Dialect, Reason
+
+logger = logging.getLogger(__name__)
 
 
 def raised(exchange: Exchange, asked: Request, decision: Decision) -> Decision:
@@ -20,11 +23,16 @@ def raised(exchange: Exchange, asked: Request, decision: Decision) -> Decision:
     route = policy.route(decision.context)
     if len(route.tiers) == 1 or route.dialect is Dialect.EMBEDDINGS:
         return decision  # vectors of two models cannot be compared
-    start = _start(exchange, asked, decision, route)
+    declared, reason = route.declared, Reason.SESSION
+    try:
+        start = _start(exchange, asked, decision, route)
+    except Exception:  # a fault of ours in here must not cost the step
+        logger.exception("step %s starts where it is declared", exchange.decision_id)
+        start, reason = declared.tier, Reason.FALLBACK
     if start is None:
         return decision
-    wanted = sensible(Arm(tier=start, on_fail=route.declared.on_fail), route.tiers)
-    return replace(decision, arm=wanted, propensity=1.0, reason=Reason.SESSION, revision=DECLARED)
+    wanted = sensible(Arm(tier=start, on_fail=declared.on_fail), route.tiers)
+    return replace(decision, arm=wanted, propensity=1.0, reason=reason, revision=DECLARED)
 
 
 def _start(exchange: Exchange, asked: Request, decision: Decision, route: Route) -> str | None:

@@ -169,3 +169,24 @@ async def test_a_caller_that_does_not_read_holds_up_its_provider_and_nobody_else
         outcomes = [outcome for _, outcome in await at.recorded(2)]
         assert sorted(outcome.status for outcome in outcomes) == [200, 499]
         await at.check(None, outcomes)
+
+
+@pytest.mark.parametrize("effects", [True, False])
+async def test_an_idle_connection_that_closes_costs_a_second_sending_only_where_it_is_harmless(
+    effects: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def written(_: str) -> bytes:
+        role = f"[roles.alone]\nside_effects = {str(effects).lower()}\n[roles.default]\n"
+        tiers = '[tiers.small]\nmodels = ["bad/fault-ok"]\n'
+        return f'schema = 1\nladder = ["small"]\n{tiers}{role}'.encode()
+
+    async with house("ok", caplog, written=written) as at:
+        first, _ = await at.post(Dialect.CHAT, "alone", stream=False)
+        assert first.body == whole(Dialect.CHAT)
+        # The next request on the same connection is read and then left without an answer.
+        at.faults.switch("ok", to="close_before_headers")
+        second, outcome = await at.post(Dialect.CHAT, "alone", stream=False)
+        assert second.status == 502
+        assert len(outcome.attempts) == 1
+        assert at.contacts() == ["ok"] + ["close_before_headers"] * (1 if effects else 2)
+        await at.check(second, [outcome])

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from router.sessions import Memory
 from telemetry.records import Arm, Context, Decision, Reason
 from tests import streams
 from tests.faults.answers import frames, whole
@@ -171,3 +174,19 @@ async def test_an_answer_that_is_not_streamed_is_mended_in_place_and_raises_nobo
     delivered = await bench.post(CHAT, ask("worker", stream=False), headers=headers)
     assert delivered.body == good
     assert (await step(bench, GOOD, ask("worker"))).arm.tier == "small"
+
+
+async def test_a_fault_of_ours_sends_the_step_to_its_declared_tier(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Forgetful(Memory):
+        def tier_floor(self, session: str, role: str) -> int:
+            raise RuntimeError("no memory")
+
+    bench = make_bench(POLICY)
+    memory = Forgetful(clock=bench.gateway.clock)
+    bench.gateway = replace(bench.gateway, memory=memory, learner=Fixed("small/step"))
+    decision = await step(bench, GOOD, ask("learner"))
+    assert (str(decision.arm), decision.reason) == ("mid/step", Reason.FALLBACK)
+    assert (decision.propensity, decision.revision) == (1.0, "declared")
+    assert decision.decision_id in caplog.text
