@@ -1,7 +1,7 @@
 """The support-ticket agent: nine steps from an incoming ticket to a sent reply."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ ROLES = (
     "intake", "categoriser", "extractor", "tool_caller", "summariser", "decider", "writer",
     "critic", "sender",
 )  # fmt: skip
+NIGHT_ROLE = "night_decider"  # decides at night, when nobody watches what it spends
 SYSTEM = "You work at a shop's support desk. Do exactly what is asked and add nothing."
 FORBIDDEN = "guarantee"
 EXTRACT_SCHEMA = {
@@ -63,6 +64,16 @@ async def handle(ticket: Ticket, asker: Asker) -> AsyncIterator[StepResult]:
     sent = await asker.ask(sending)
     wanted = {"to": ticket.email, "order_id": ticket.order.order_id}
     yield result_of(sending, sent, right=has_fields(sent.text, wanted))
+
+
+async def decide_at_night(tickets: Iterable[Ticket], asker: Asker) -> AsyncIterator[StepResult]:
+    """Decide one ticket after the other; go home at the first one that gets no answer."""
+    for ticket in tickets:
+        call = replace(_decide(ticket), role=NIGHT_ROLE)
+        said = await asker.ask(call)
+        yield result_of(call, said, right=has_fields(said.text, {"action": ticket.action}))
+        if said.error is not None:
+            return
 
 
 def _reading_steps(ticket: Ticket) -> list[tuple[Call, Any]]:

@@ -87,7 +87,9 @@ async def _demo(screen: Screen, clock: Clock) -> int:
             ledgers.board_check(chains, calls=calls, spend_usd=spent),
             report.shown_check(steps, revisions),
         ],
-        routed=ledgers.routed(entries, [step.result.right for step in steps]),
+        routed=ledgers.routed(
+            entries, [step.result.right for step in steps if not report.refused(step)]
+        ),
         frontier=frontier,
         seconds=clock.monotonic() - started,
     )
@@ -145,7 +147,7 @@ def _say_addresses(
 def _tell(screen: Screen, step: Told | Note, *, number: int) -> None:
     if isinstance(step, Note):
         screen.say(f"\n{step.text}\n", style="bold yellow")
-        screen.result({"event": "induced", "note": step.text})
+        screen.result({"event": "note", "note": step.text})
         return
     line, *below = report.step_lines(number, step)
     screen.say(line, style="red" if step.result.right is False else None)

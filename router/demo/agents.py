@@ -10,6 +10,7 @@ from evals.workloads.clients import AnthropicAsker, Asker, OpenAIAsker
 from evals.workloads.documents import documents
 from evals.workloads.steps import StepResult
 from evals.workloads.tickets import tickets
+from router.demo.files import NIGHT_BUDGET_USD
 from router.demo.ledgers import Sent
 
 SEED = 7
@@ -23,6 +24,11 @@ BAD_SKILLS: dict[str, Any] = {"standin-small": {"right": {"extract": 0.4}}}
 INDUCED = (
     "Induced: from here on standin-small gets 40% of extractions right instead of 92%, and the "
     f"clerk takes on {BAD_DOCUMENTS} more documents."
+)
+NIGHT_TICKETS = 12  # enough for the budget to run out even if it is renewed in between
+NIGHT = (
+    f"At night a budget of ${NIGHT_BUDGET_USD:.2f} a day holds for the role {support.NIGHT_ROLE}; "
+    "before each call the most that it can cost is held back."
 )
 
 
@@ -44,10 +50,11 @@ async def work(
     *,
     worsen: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Run both agents side by side, then a batch on a worse model; tell ``events`` of each step.
+    """Run both agents, then a batch on a worse model, then a night; tell ``events`` of each step.
 
-    ``sent`` takes what they sent, ``worsen`` changes the small stand-in's table of skills. None is
-    the last event, whether all went well or not; only who is cancelled says nothing more.
+    ``sent`` takes what they sent, without what the spent budget refused; ``worsen`` changes the
+    small stand-in's table of skills. None is the last event, whether all went well or not; only
+    who is cancelled says nothing more.
     """
 
     def record(path: str, body: dict[str, Any]) -> None:
@@ -63,6 +70,11 @@ async def work(
         await asyncio.to_thread(worsen, BAD_SKILLS)
         await events.put(Note(INDUCED))
         await _documents(anthropic, events, plan_id=BAD_PLAN, count=BAD_DOCUMENTS, seed=SEED + 1)
+        await events.put(Note(NIGHT))
+        async for result in support.decide_at_night(tickets(NIGHT_TICKETS, seed=SEED + 1), openai):
+            if result.said.error is not None:
+                sent.pop()  # what nobody answered is not replayed
+            await events.put(result)
     except asyncio.CancelledError:
         cancelled = True
         raise

@@ -14,6 +14,7 @@ from evals.workloads.tickets import CATEGORIES, LANGUAGES
 from router.demo import desk_rules
 
 PLAN_ESCALATIONS_MAX = 6
+NIGHT_BUDGET_USD = 0.06
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,9 +50,10 @@ STARTS = {
     "intake": "small", "categoriser": "small", "extractor": "small", "tool_caller": "code",
     "summariser": "mid", "decider": "frontier", "writer": "mid", "critic": "code",
     "sender": "small", "planner": "frontier", "doc_classifier": "small",
-    "field_extractor": "small", "normaliser": "code",
+    "field_extractor": "small", "normaliser": "code", support.NIGHT_ROLE: "frontier",
 }  # fmt: skip
-assert set(STARTS) == {*support.ROLES, *batch.ROLES}, "each role of the agents has a tier"
+_ROLES = {*support.ROLES, *batch.ROLES, support.NIGHT_ROLE}
+assert set(STARTS) == _ROLES, "each role of the agents has a tier"
 FUNCTIONS = {"tool_caller": "look_up", "critic": "check_policy", "normaliser": "normalise"}
 HELD = ("writer",)  # streams that are checked before the customer's reply goes out
 # A revised plan sends what gave trouble to these, a tier above where they start otherwise.
@@ -64,6 +66,9 @@ def checks(role: str, *, grounded_url: str) -> list[Check]:
     """Return the checks of one of the agents' roles; ``grounded_url`` is that of the HTTP check."""
     grounded = {"check": "http", "name": "grounded", "url": grounded_url}
     document_answers = [*DOCUMENT_LANGUAGES, *KINDS, "yes", "no"]
+    decision: list[Check] = [
+        "not_truncated", {"check": "required_keys", "keys": ["action", "reason"]},
+    ]  # fmt: skip
     known: dict[str, list[Check]] = {
         "intake": ["not_truncated", {"check": "one_of", "values": list(LANGUAGES)}],
         "categoriser": ["not_truncated", {"check": "one_of", "values": list(CATEGORIES)}],
@@ -77,7 +82,8 @@ def checks(role: str, *, grounded_url: str) -> list[Check]:
             "not_truncated", "not_refusal", {"check": "max_length", "words": 120},
             {"check": "regex", "name": "names_an_order", "pattern": r"\b[A-Z]{2}-[0-9]{6}\b"},
         ],
-        "decider": ["not_truncated", {"check": "required_keys", "keys": ["action", "reason"]}],
+        "decider": decision,
+        support.NIGHT_ROLE: decision,
         "writer": [
             "not_truncated", "not_refusal",
             {
@@ -136,6 +142,8 @@ def _policy(grounded_url: str) -> str:
     for tier, price in PRICES.items():
         lines += [f"[tiers.{tier}]", f'models = ["{price.model}"]', ""]
     lines += ["[plans]", f"escalations_max = {PLAN_ESCALATIONS_MAX}", ""]
+    lines += ["[[budgets]]", 'scope = "role"', f'name = "{support.NIGHT_ROLE}"']
+    lines += [f"usd = {NIGHT_BUDGET_USD}", 'on_exhausted = "refuse"', ""]
     for role, tier in STARTS.items():
         lines += [f"[roles.{role}]", f'tier = "{tier}"', 'learn = "off"']
         low = "code" if role in FUNCTIONS else "small"

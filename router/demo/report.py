@@ -21,6 +21,8 @@ FIRST = (
     "Its first answers: what each step's first answer cost and whether it was right, before any "
     "check; what came of them without checks, had every agent gone on in the same way."
 )
+ERROR_CHARACTERS_MAX = 400
+BUDGET_STATUS = "Error code: 402"  # as the official client writes it
 STATED = (
     "The providers are stand-ins: real HTTP servers on this machine that answer by the table "
     "below. Their skill is chosen, not measured; nothing is billed. Prices are list prices of the "
@@ -119,18 +121,22 @@ def step_lines(number: int, step: Told) -> list[str]:
     cost = chain.cost_usd if chain else result.cost_usd
     mark = {True: "right", False: "WRONG", None: "not judged"}[result.right]
     if result.said.error is not None:
-        mark = f"FAILED {result.said.error[:60]}"
+        mark = "FAILED"
     elif result.role in HELD:
         mark += ", stream held until checked"
     tokens = f"{_known(result.said.input_tokens)} in {_known(result.said.output_tokens)} out"
+    if chain is not None and not chain.attempts:
+        tokens = "nobody asked"
     shown = "unknown" if cost is None else f"${cost:.6f}"
-    model = result.said.headers.get("model", "?")
+    model = result.said.headers.get("model", "-")
     lines = [
-        f"{number:>4} {result.role:<16}{result.step:<15}{result.tier or '?':<9}"
+        f"{number:>4} {result.role:<16}{result.step:<15}{result.tier or '-':<9}"
         f"{model:<29}{tokens:<17}{shown:<12}{mark}"
     ]
     if chain is not None and len(chain.attempts) > 1:
         lines.append("     " + " -> ".join(map(_attempt, chain.attempts)))
+    if result.said.error is not None:
+        lines.append(f"     {result.said.error[:ERROR_CHARACTERS_MAX]}")
     if result.said.headers.get("replan") == "true":
         lines.append("     x-tierwise-replan: true")
     return lines
@@ -206,6 +212,12 @@ def revisions_of(steps: Sequence[Told]) -> list[Revision]:
     return found
 
 
+def refused(step: Told) -> bool:
+    """Say whether a spent budget kept a step from being asked of anybody."""
+    error = step.result.said.error
+    return error is not None and BUDGET_STATUS in error
+
+
 def shown_check(steps: Sequence[Told], revisions: Sequence[Revision]) -> Check:
     """Return whether everything came to pass that the demo is there to show."""
     chains = [step.chain for step in steps if step.chain is not None]
@@ -215,6 +227,7 @@ def shown_check(steps: Sequence[Told], revisions: Sequence[Revision]) -> Check:
         "answers of code": sum(step.result.tier == CODE for step in steps),
         "abstentions": sum(chain.abstained for chain in chains),
         "held streams that failed": sum(bool(s.chain and s.chain.escalations_count) for s in held),
+        "steps refused by a budget": sum(map(refused, steps)),
         "steps under a revised plan": sum(revision.steps_after for revision in revisions),
     }
     return Check(

@@ -65,14 +65,14 @@ def spend_of(steps: Sequence[Told]) -> list[Spend]:
 
 
 def quality_of(steps: Sequence[Told], believed: Mapping[str, bool]) -> list[RoleQuality]:
-    """Return one row a role, most steps first.
+    """Return one row a role, most steps first; steps that nobody was asked are left out.
 
     ``believed`` says by response id whether a stand-in's answer was right: the only judge of an
     answer that nobody got. What the tier `code` answered is judged where it was delivered.
     """
     roles: dict[str, list[tuple[Told, Chain]]] = {}
     for step in steps:
-        if step.chain is not None:
+        if step.chain is not None and step.chain.attempts:
             roles.setdefault(step.result.role, []).append((step, step.chain))
     rows = [
         RoleQuality(

@@ -91,6 +91,19 @@ async def test_an_error_of_the_other_side_is_a_wrong_step_and_not_an_exception(
     assert "Overloaded" in str(results[-1].said.error)
 
 
+async def test_at_night_the_desk_decides_until_it_gets_no_answer(standin: Serving) -> None:
+    asker = OpenAIAsker(standin.base_url, model="standin-frontier")
+    three = tickets(3, seed=4)
+    results = [r async for r in support.decide_at_night(three, asker)]
+    await asker.close()
+    assert [r.role for r in results] == [support.NIGHT_ROLE] * 3
+    assert [r.right for r in results] == [entry.right for entry in standin.standin.ledger.entries]
+    refusing = OpenAIAsker(standin.base_url, model="standin-status-402")
+    results = [r async for r in support.decide_at_night(three, refusing)]
+    await refusing.close()
+    assert [r.right for r in results] == [False]
+
+
 async def test_what_was_sent_is_recorded_for_a_replay(standin: Serving) -> None:
     sent: list[tuple[str, dict[str, Any]]] = []
     asker = OpenAIAsker(

@@ -68,7 +68,7 @@ def test_every_line_is_json_from_the_stated_table_to_the_summary(
 ) -> None:
     kinds = [event["event"] for event in events]
     assert [kind for kind in kinds if kind != "step"] == [
-        "stated", "serving", "induced", "summary",
+        "stated", "serving", "note", "note", "summary",
     ]  # fmt: skip
     assert (kinds[0], kinds[1], kinds[-1]) == ("stated", "serving", "summary")
     assert "stand-ins" in events[0]["note"]
@@ -79,8 +79,10 @@ def test_every_line_is_json_from_the_stated_table_to_the_summary(
 def test_every_check_holds_and_every_step_was_routed(events: list[dict[str, Any]]) -> None:
     steps, summary = steps_of(events), events[-1]
     assert [check["holds"] for check in summary["checks"]] == [True] * 8
-    assert all(step["error"] is None and step["decision"] for step in steps)
-    assert len(steps) == 12 * 9 + 1 + 5 * 20 + 2 + 3 * 20 == summary["routed"]["steps_count"]
+    assert all(step["decision"] for step in steps)
+    assert [step["role"] for step in steps if step["error"]] == ["night_decider"]
+    assert len(steps) == 12 * 9 + 1 + 5 * 20 + 2 + 3 * 20 + 5
+    assert summary["routed"]["steps_count"] == len(steps) - 1
     model_calls = [a for step in steps for a in step["attempts"] if a["tier"] != "code"]
     assert summary["routed"]["calls_count"] == len(model_calls)
 
@@ -118,7 +120,7 @@ def test_a_failed_check_moves_a_step_up_and_both_attempts_are_paid(
 
 @pytest.mark.timeout(120)
 def test_steps_start_where_the_policy_says(events: list[dict[str, Any]]) -> None:
-    plain = [step for step in steps_of(events) if step["plan"] != "bad-batch.2"]
+    plain = [s for s in steps_of(events) if s["plan"] != "bad-batch.2" and not s["error"]]
     assert {s["role"]: s["attempts"][0]["tier"] for s in plain} == files.STARTS
     revised = steps_of(events, plan="bad-batch.2")
     starts = {(s["role"], s["attempts"][0]["tier"]) for s in revised}
@@ -163,7 +165,7 @@ def test_a_plan_whose_escalations_are_spent_is_revised_and_the_revision_followed
     assert last["plan"] == "bad-batch"
     assert last["cost_usd"] > 0
     assert (planning["step"], planning["plan"]) == ("replan", "bad-batch.2")
-    after = steps[asked[0] + 2 :]
+    after = [step for step in steps[asked[0] + 2 :] if step["role"] != "night_decider"]
     assert {step["plan"] for step in after} == {"bad-batch.2"}
     assert events[-1]["revisions"] == [
         {
@@ -182,12 +184,25 @@ def test_a_plan_whose_escalations_are_spent_is_revised_and_the_revision_followed
 
 
 @pytest.mark.timeout(120)
+def test_a_budget_that_runs_out_refuses_the_step_before_anybody_is_asked(
+    events: list[dict[str, Any]],
+) -> None:
+    *answered, refused = (step for step in steps_of(events) if step["role"] == "night_decider")
+    spent = sum(step["cost_usd"] for step in answered)
+    assert len(answered) == 4
+    assert "402" in refused["error"]
+    assert f"has {spent:.6g} of {files.NIGHT_BUDGET_USD} US dollars spent" in refused["error"]
+    assert (refused["attempts"], refused["cost_usd"], refused["tier"]) == ([], 0, None)
+    assert spent < files.NIGHT_BUDGET_USD
+
+
+@pytest.mark.timeout(120)
 def test_checks_are_told_by_what_first_answers_were_and_what_was_delivered(
     events: list[dict[str, Any]],
 ) -> None:
     rows = {row["role"]: row for row in events[-1]["quality"]}
     for step_role, row in rows.items():
-        mine = [step for step in steps_of(events) if step["role"] == step_role]
+        mine = [s for s in steps_of(events) if s["role"] == step_role and not s["error"]]
         assert row["steps"] == len(mine)
         assert row["right"] == sum(step["right"] for step in mine)
         assert row["escalations"] == sum(

@@ -58,6 +58,8 @@ def test_the_files_it_writes_are_ones_the_gateway_loads(tmp_path: Path) -> None:
     }  # fmt: skip
     assert policy.ladder == ("code", *files.TIERS)
     assert policy.plans.escalations_max == files.PLAN_ESCALATIONS_MAX
+    (budget,) = policy.budgets
+    assert (budget.name, budget.usd) == (support.NIGHT_ROLE, files.NIGHT_BUDGET_USD)
     assert (tmp_path / "desk_rules.py").is_file()
     for role in files.CAREFUL:
         assert policy.roles[role].mode[batch.CAREFUL].tier == "mid"

@@ -166,15 +166,35 @@ def test_a_revision_is_told_with_what_each_plan_cost() -> None:
     assert report.revisions_of(steps[:2]) == []
 
 
+def refused_step() -> Told:
+    chain = replace(chain_of(MID), attempts=(), attempts_count=0, cost_usd=0.0)
+    said = Said(
+        text="", headers={"decision": "d1"}, error="APIStatusError: Error code: 402 - spent"
+    )
+    result = StepResult(role="writer", step="draft", session="s", right=False, said=said)
+    return Told(result=result, chain=chain)
+
+
+def test_a_refused_step_is_told_and_counts_as_no_answer() -> None:
+    step = refused_step()
+    assert report.refused(step)
+    assert not report.refused(step_of(chain_of(MID)))
+    assert spend.quality_of([step], {}) == []
+    line, below = report.step_lines(9, step)
+    assert line.split()[3:] == ["-", "-", "nobody", "asked", "$0.000000", "FAILED"]
+    assert below.strip() == "APIStatusError: Error code: 402 - spent"
+
+
 def test_what_the_demo_shows_must_have_happened() -> None:
     moved = step_of(chain_of(replace(MID, failed=("contains",)), FRONTIER))
-    all_of_it = [moved, step_of(chain_of(CODE)), step_of(chain_of(ABSTAINED, MID))]
+    abstained = step_of(chain_of(ABSTAINED, MID))
+    all_of_it = [moved, step_of(chain_of(CODE)), abstained, refused_step()]
     revision = report.Revision(
         plan="p", escalations=6, revised="p.2", steps_after=2, escalations_after=0
     )
     assert report.shown_check(all_of_it, [revision]).holds
     assert not report.shown_check(all_of_it, []).holds
-    for missing in range(3):
+    for missing in range(4):
         rest = [step for number, step in enumerate(all_of_it) if number != missing]
         assert not report.shown_check(rest, [revision]).holds
 
