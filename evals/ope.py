@@ -121,8 +121,8 @@ def dr_rows(log: Log, target: Floats) -> Floats:
         model = _means(log, train, shape=(cells, arms))
         direct = (target * model).sum(axis=1)[log.cell[test]]
         fitted = model[log.cell[test], log.arm[test]]
-        # the direct part needs no reward, so it is not reweighted by the label's chance
-        scores[test] = direct + ratio[test] * (log.reward[test] - fitted)
+        known = log.weight[test] / log.weight.mean()  # rows stand for those that got no label
+        scores[test] = direct * known + ratio[test] * (log.reward[test] - fitted)
     return scores
 
 
@@ -163,7 +163,6 @@ def evaluate(log: Log, target: Floats, *, logging: Floats | None = None) -> list
 
 def _estimate(name: str, log: Log, target: Floats, *, refused: str | None) -> Estimate:
     """One estimator's word on a log without pins."""
-    ratio = _ratio(log, target)
     if len(log.reward) < 2:
         nan = float("nan")
         return Estimate(
@@ -175,7 +174,7 @@ def _estimate(name: str, log: Log, target: Floats, *, refused: str | None) -> Es
             safe_high=None,
             gate_low=None,
             rows=len(log.reward),
-            effective_rows=effective(ratio),
+            effective_rows=float(len(log.reward)),
             refused=refused or "not enough data: fewer than 2 rows",
         )
     scores = ROWS[name](log, target)
@@ -196,7 +195,7 @@ def _estimate(name: str, log: Log, target: Floats, *, refused: str | None) -> Es
         safe_high=safe[1],
         gate_low=gate,
         rows=len(scores),
-        effective_rows=effective(ratio),
+        effective_rows=effective(_ratio(log, target)),
         refused=refused,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import chi2
 
 from learning.arms import Chain
 from learning.compose import Composed, Layout, compose
@@ -13,6 +14,8 @@ from learning.measure import attempt_costs, estimates
 from learning.programme import Bound, Programme, Solution, solve
 from learning.tally import Floats, Tally
 from learning.watch import references
+
+MOVED = 1e-6  # chance of taking a steady role mix for one that moved
 
 Bools = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
 
@@ -33,6 +36,7 @@ class Settings:
     half_life: float = 20_000.0  # attempts after which quality evidence weighs half
     cost_half_life: float = 2_000.0  # the same for tokens
     mix_half_life: float = 5_000.0  # requests after which the role mix weighs half
+    mix_recent: float = 500.0  # the same for the mix that a shift is told from
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,8 +103,7 @@ def derive(
             layout.arms, recent=recent, price=situation.price, typical=situation.typical
         ),
     )
-    asked = tally.mix(half_life=settings.mix_half_life) + 1.0
-    weights = asked / asked.sum()
+    weights = role_mix(tally, settings=settings)
     base = _declared(situation) if previous is None else previous.solution.shares
     worth = 0.0 if previous is None else previous.solution.price_of_quality
     solution = _solve(
@@ -128,6 +131,22 @@ def derive(
             for part, (found, count) in zip(layout.parts, measured, strict=True)
         },
     )
+
+
+def role_mix(tally: Tally, *, settings: Settings) -> Floats:
+    """Expected share of the requests that each role will ask, (roles,).
+
+    A long memory is precise; when a short one differs from it by more than chance allows
+    (chi-square, one in a million), the mix has moved and the short one holds.
+    """
+    long = tally.mix(half_life=settings.mix_half_life) + 1.0
+    weights = long / long.sum()
+    recent = tally.mix(half_life=settings.mix_recent)
+    spread = settings.mix_recent / (2 * np.log(2))  # sum of the squared weights of the short memory
+    excess = (recent - recent.sum() * weights) ** 2 / (spread * weights)
+    if float(excess.sum()) > chi2.isf(MOVED, max(len(weights) - 1, 1)):
+        weights = (recent + 1.0) / (recent + 1.0).sum()
+    return np.asarray(weights)
 
 
 def _declared(situation: Situation) -> Floats:
