@@ -1,12 +1,17 @@
 """Takes out of a commit what is stored already: senders repeat what they got no answer for."""
 
 from collections.abc import Sequence
+from heapq import nlargest
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from collector import queries
 from collector.migrations import Connection
 from collector.rows import Batch
+
+GAP_NS: Final = 600_000_000_000
+STRETCHES_MAX: Final = 8
 
 
 class _Identity(NamedTuple):
@@ -37,11 +42,18 @@ def _drop(connection: Connection, batches: Sequence[Batch], identity: _Identity)
     if not rows:
         return 0
     key, last = attrgetter(*identity.ids), attrgetter(identity.ids[-1])
-    bound: dict[str, Any] = {"ids": list(map(last, rows))}
-    if identity.time is not None:
-        times = list(map(attrgetter(identity.time), rows))
-        bound |= {"low": min(times), "high": max(times)}
-    found = connection.execute(identity.known, bound).fetchall()
+    found: list[tuple[Any, ...]] = []
+    if identity.time is None:
+        found = connection.execute(identity.known, {"ids": list(map(last, rows))}).fetchall()
+    else:
+        timed = sorted(zip(map(attrgetter(identity.time), rows), map(last, rows), strict=True))
+        for stretch in stretches(timed):
+            bound = {
+                "low": stretch[0][0],
+                "high": stretch[-1][0],
+                "ids": [name for _, name in stretch],
+            }
+            found += connection.execute(identity.known, bound).fetchall()
     seen = set(found) if len(identity.ids) > 1 else {one for (one,) in found}
     before = len(seen)
     if not before and len(set(map(key, rows))) == len(rows):
@@ -55,3 +67,20 @@ def _drop(connection: Connection, batches: Sequence[Batch], identity: _Identity)
                 kept.append(row)
         setattr(batch, identity.table, kept)
     return len(rows) - (len(seen) - before)
+
+
+def stretches(timed: Sequence[tuple[int, str]]) -> list[Sequence[tuple[int, str]]]:
+    """Cut (time, id) pairs, sorted by time, at the widest gaps between them.
+
+    A single old span beside new ones must not make the store look through all that lies between.
+
+    >>> [len(part) for part in stretches([(0, "a"), (1, "b"), (10**15, "c")])]
+    [2, 1]
+    """
+    gaps = [
+        (later[0] - earlier[0], number)
+        for number, (earlier, later) in enumerate(pairwise(timed), start=1)
+        if later[0] - earlier[0] > GAP_NS
+    ]
+    cuts = sorted(number for _, number in nlargest(STRETCHES_MAX - 1, gaps))
+    return [timed[low:high] for low, high in pairwise([0, *cuts, len(timed)])]

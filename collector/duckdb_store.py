@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -101,8 +102,9 @@ class DuckDBStore:
         self._arrival_ns = max(now_ns, self._arrival_ns + 1)
         if self._broken:
             self._reconnect()
+        whole = [replace(batch) for batch in batches]
         try:
-            return self._write(batches)
+            return self._write(whole)
         except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
             self._recover(error)
             raise StoreRefused(f"a value cannot be stored: {_first_line(error)}") from error
@@ -111,6 +113,7 @@ class DuckDBStore:
             raise StoreUnavailable(_first_line(error), hint=remedy(str(error))) from error
 
     def _write(self, batches: Sequence[Batch]) -> Written:
+        """Commit copies of batches: those that failed may be tried again with all their rows."""
         started = time.perf_counter()
         connection = self._connection
         connection.execute("BEGIN")

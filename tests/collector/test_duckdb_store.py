@@ -364,6 +364,29 @@ def test_a_failed_commit_leaves_nothing_behind_and_the_next_one_works(
     assert store.write([decoded(good)], now_ns=NOW_NS).records == 1
 
 
+def test_a_batch_that_shared_a_span_with_a_refused_one_keeps_it(store: DuckDBStore) -> None:
+    trace = Trace()
+    trace.call()
+    bad, good = decoded(trace), decoded(trace)
+    other = Trace(seed=2)
+    other.call()
+    bad.calls += decoded(other).calls
+    bad.calls[1].input_tokens = 2**70
+    with pytest.raises(StoreRefused):
+        store.write([bad, good], now_ns=NOW_NS)
+    assert store.write([good], now_ns=NOW_NS).records == 1
+
+
+def test_a_repeated_span_is_known_beside_much_older_and_newer_ones(store: DuckDBStore) -> None:
+    trace = Trace()
+    for days in (0, 1, 5, 9, 20, 40, 80, 160, 320, 640):
+        trace.call(start_ns=NOW_NS - days * DAY_NS)
+    assert store.write([decoded(trace)], now_ns=NOW_NS).records == 10
+    trace.call(start_ns=NOW_NS - DAY_NS)
+    again = store.write([decoded(trace)], now_ns=NOW_NS)
+    assert (again.records, again.duplicates) == (1, 10)
+
+
 def test_released_migrations_are_numbered_from_one_without_gaps() -> None:
     assert [number for number, _ in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
 
