@@ -1,5 +1,8 @@
 """A library's own instrumentation against the stand-in provider: rows equal what was billed."""
 
+import importlib.util
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from pydantic_ai.providers.openai import OpenAIProvider
 
 from evals.standin.running import StandinProcess, standin_process
 from tests.collector.program import free_ports, running
+from tests.needs import lacking
 
 ASK_WEATHER = "What is the weather in Lyon"
 
@@ -90,3 +94,63 @@ async def test_pydantic_ai_s_calls_equal_the_bills(
         for entry in billed
     ]  # fmt: skip
     assert read(store, "SELECT count(*) FROM calls WHERE NOT counted") == [(0,)]
+
+
+INSTRUMENTATIONS = {
+    "openinference": "openinference.instrumentation.openai",
+    "openllmetry": "opentelemetry.instrumentation.openai",
+    "semconv": "opentelemetry.instrumentation.genai.openai",
+}
+
+
+@pytest.mark.parametrize("dialect", INSTRUMENTATIONS)
+def test_instrumented_openai_calls_equal_the_bills(
+    tmp_path: Path, standin: StandinProcess, dialect: str
+) -> None:
+    """Plain, streamed and Responses; one instrumentation per process, since each patches openai."""
+    module = INSTRUMENTATIONS[dialect]
+    if not installed(module):
+        lacking(f"the package that holds {module}")
+    store, ports = tmp_path / "t.duckdb", free_ports()
+    script = f"""
+from openai import OpenAI
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from {module} import OpenAIInstrumentor
+provider = TracerProvider()
+exporter = OTLPSpanExporter("http://127.0.0.1:{ports.http}/v1/traces")
+provider.add_span_processor(BatchSpanProcessor(exporter))
+OpenAIInstrumentor().instrument(tracer_provider=provider, skip_dep_check=True)
+client = OpenAI(base_url="{standin.base_url}", api_key="any", max_retries=0)
+with provider.get_tracer("agent").start_as_current_span("a", attributes={{"agent.name": "asker"}}):
+    said = [{{"role": "user", "content": "Say hello to the secret"}}]
+    client.chat.completions.create(model="standin-mid", messages=said)
+    for _ in client.chat.completions.create(
+        model="standin-mid", messages=said, stream=True, stream_options={{"include_usage": True}}
+    ):
+        pass
+    client.responses.create(model="standin-mid", input="Say hello to the secret")
+provider.shutdown()
+"""
+    with running(store, ports):
+        subprocess.run([sys.executable, "-c", script], timeout=60, check=True)
+    billed = standin.ledger()["entries"]
+    found = read(
+        store,
+        "SELECT role, input_tokens, output_tokens, coalesce(cache_read_tokens, 0) "
+        "FROM v_calls ORDER BY started_at",
+    )
+    assert found == [
+        ("asker", entry["input"], entry["output"], entry["cache_read"]) for entry in billed
+    ]
+    assert len(found) == 3
+    assert dialect in {name for (name,) in read(store, "SELECT DISTINCT dialect FROM v_calls")}
+    assert read(store, "SELECT count(*) FROM calls WHERE attributes LIKE '%secret%'") == [(0,)]
+
+
+def installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
