@@ -100,7 +100,9 @@ def test_steps_through_the_gateway_are_decisions_attempts_and_spend(
         )
         board = eventually(
             lambda: get(ports.console, "/api/roles"),
-            lambda found: sum(role["decisions"] for role in found["roles"]) == 2,
+            lambda found: (
+                found["calls"] == 3 and sum(role["decisions"] for role in found["roles"]) == 2
+            ),
         )
     finally:
         served.send_signal(signal.SIGTERM)
