@@ -282,7 +282,9 @@ def _input_tokens(usage: Any) -> int:
 async def _caught(asking: Awaitable[Said], kind: type[Exception]) -> Said:
     """Return the answer, or what the other side said instead of one."""
     try:
-        return await asyncio.wait_for(asking, SECONDS_MAX)
+        # Not wait_for: before Python 3.12 it forgets a cancellation that comes with the answer.
+        async with asyncio.timeout(SECONDS_MAX):
+            return await asking
     except kind as error:
         answer = getattr(error, "response", None)
         headers = _ours(answer.headers) if answer is not None else {}

@@ -42,7 +42,8 @@ class Service:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
         try:
-            return await asyncio.wait_for(self._process.wait(), STOP_SECONDS_MAX)
+            async with asyncio.timeout(STOP_SECONDS_MAX):
+                return await self._process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

@@ -1,5 +1,6 @@
 """The agents against stand-ins: what the workload judges right is right, whoever is asked."""
 
+import asyncio
 import importlib
 import json
 from collections.abc import AsyncIterator
@@ -198,3 +199,18 @@ async def test_without_trouble_there_is_nothing_to_plan_anew() -> None:
     clerk = Clerk(moved={4: "code"}, replan_at={4, 5})
     results = [r async for r in batch.process(documents(1, seed=4), clerk, plan_id="p")]
     assert sum(result.role == "planner" for result in results) == 1
+
+
+async def test_an_agent_that_is_cancelled_as_its_answer_arrives_ends_all_the_same() -> None:
+    answer: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+
+    async def asking() -> Said:
+        return await answer
+
+    asked = asyncio.create_task(clients._caught(asking(), ValueError))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    answer.set_result(Said(text="too late"))
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
