@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from openai import OpenAI
 
 from evals.standin.running import StandinProcess, standin_process
-from tests.collector.program import free_ports
+from tests.collector.program import free_ports, launch, running
 
 TIERWISE = Path(sys.executable).with_name("tierwise")
 CONFIG = """schema = 1
@@ -68,29 +69,41 @@ def eventually(ask: Any, when: Any) -> Any:
     raise AssertionError(found)
 
 
+def ask(gateway: int, role: str) -> str:
+    """Take one step and return its decision's id."""
+    client = OpenAI(base_url=f"http://127.0.0.1:{gateway}/v1", api_key="any", max_retries=0)
+    answer = client.chat.completions.with_raw_response.create(
+        model=f"tierwise/{role}", messages=[{"role": "user", "content": "Say hello"}]
+    )
+    return str(answer.headers["x-tierwise-decision"])
+
+
+@contextmanager
+def tierwise(folder: Path, *arguments: str) -> Iterator[None]:
+    with (folder / "tierwise.log").open("ab") as log:
+        process = subprocess.Popen([str(TIERWISE), *arguments], cwd=folder, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, (folder / "tierwise.log").read_text()[-3_000:]
+
+
 def test_steps_through_the_gateway_are_decisions_attempts_and_spend(
     tmp_path: Path, standin: StandinProcess
 ) -> None:
     (tmp_path / "tierwise.toml").write_text(CONFIG.format(base_url=standin.base_url))
     (tmp_path / "policy.toml").write_text(POLICY)
     ports, gateway = free_ports(), free_ports().http
-    command = [
-        str(TIERWISE), "serve", "--gateway", f"127.0.0.1:{gateway}",
-        "--otlp-http", f"127.0.0.1:{ports.http}", "--otlp-grpc", f"127.0.0.1:{ports.grpc}",
-        "--console", f"127.0.0.1:{ports.console}", "--store", str(tmp_path / "t.duckdb"),
+    addresses = [
+        "--gateway", f"127.0.0.1:{gateway}", "--otlp-http", f"127.0.0.1:{ports.http}",
+        "--otlp-grpc", f"127.0.0.1:{ports.grpc}", "--console", f"127.0.0.1:{ports.console}",
+        "--store", str(tmp_path / "t.duckdb"),
     ]  # fmt: skip
-    with (tmp_path / "serve.log").open("wb") as log:
-        served = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
-    try:
+    with tierwise(tmp_path, "serve", *addresses):
         eventually(lambda: get(gateway, "/readyz"), lambda _: True)
         eventually(lambda: get(ports.console, "/livez"), lambda _: True)
-        client = OpenAI(base_url=f"http://127.0.0.1:{gateway}/v1", api_key="any", max_retries=0)
-        ids = []
-        for role in ("planner", "worker"):
-            answer = client.chat.completions.with_raw_response.create(
-                model=f"tierwise/{role}", messages=[{"role": "user", "content": "Say hello"}]
-            )
-            ids.append(answer.headers["x-tierwise-decision"])
+        ids = [ask(gateway, "planner"), ask(gateway, "worker")]
         planner, worker = (
             eventually(
                 lambda name=name: get(ports.console, f"/api/decisions/{name}"),
@@ -104,9 +117,6 @@ def test_steps_through_the_gateway_are_decisions_attempts_and_spend(
                 found["calls"] == 3 and sum(role["decisions"] for role in found["roles"]) == 2
             ),
         )
-    finally:
-        served.send_signal(signal.SIGTERM)
-        assert served.wait(60) == 0, (tmp_path / "serve.log").read_text()[-3_000:]
     assert [attempt["tier"] for attempt in planner["attempts"]] == ["mid"]
     assert [attempt["tier"] for attempt in worker["attempts"]] == ["small", "mid"]
     assert worker["decision"]["escalated_from"] == "small"
@@ -125,3 +135,29 @@ def test_steps_through_the_gateway_are_decisions_attempts_and_spend(
         "planner": 0.0,
         "worker": 1.0,
     }
+
+
+def test_a_collector_that_is_away_or_killed_costs_no_decision(
+    tmp_path: Path, standin: StandinProcess
+) -> None:
+    (tmp_path / "tierwise.toml").write_text(CONFIG.format(base_url=standin.base_url))
+    (tmp_path / "policy.toml").write_text(POLICY)
+    store, ports, gateway = tmp_path / "c.duckdb", free_ports(), free_ports().http
+    addresses = [
+        "--gateway", f"127.0.0.1:{gateway}", "--otlp-http", f"127.0.0.1:{ports.http}",
+        "--console", f"127.0.0.1:{ports.console}",
+    ]  # fmt: skip
+    with tierwise(tmp_path, "gateway", *addresses):
+        eventually(lambda: get(gateway, "/livez"), lambda _: True)
+        made = [ask(gateway, "planner") for _ in range(5)]  # there is no collector yet
+        first = launch(store, ports)
+        made += [ask(gateway, "planner") for _ in range(5)]
+        first.kill()
+        first.wait()
+        made += [ask(gateway, "planner") for _ in range(5)]  # and now there is none again
+        with running(store, ports):
+            found = eventually(
+                lambda: get(ports.console, "/api/decisions?limit=100")["decisions"],
+                lambda rows: len(rows) >= len(made),
+            )
+    assert sorted(row["decision_id"] for row in found) == sorted(made)
