@@ -132,6 +132,8 @@ class Call:
             held = self._held(answer, (content,), error_type=f"http_{answer.status}")
             down = answer.status >= 500 or answer.status in DOWN
             return self._down(answer, held) if down else Answered(held=held)
+        if trial.reading.error_type is not None:  # an error, although the status says 200
+            return self._down(answer, self._held(answer, (content,)))
         verdict = await self._way.judge.whole(trial, content)
         return Answered(held=self._held(answer, (content,), verdict=verdict))
 

@@ -537,6 +537,26 @@ async def test_embeddings_hold_no_text_and_are_not_judged() -> None:
     assert outcome_of(bench).attempts[0].verdicts == ()
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (CHAT, b'{"error": {"message": "no capacity", "type": "server_error", "code": 502}}'),
+        ("/v1/messages", b'{"type": "error", "error": {"type": "overloaded_error"}}'),
+        ("/v1/responses", b'{"status": "failed", "error": {"code": "server_error"}}'),
+    ],
+)
+async def test_an_error_under_status_200_is_no_answer(path: str, body: bytes) -> None:
+    dialect = next(known for known, at in streams.PATHS.items() if at == path)
+    bench = checked(Script(pieces=[body]), WHOLE, dialect=dialect)
+    delivered = await bench.post(path, ask("default"))
+    assert delivered.headers["x-tierwise-tier"] == "mid"
+    first, second = outcome_of(bench).attempts
+    assert first.error_type in ("server_error", "overloaded_error")
+    assert second.error_type is None
+    alone = checked(Script(pieces=[body]), dialect=dialect)
+    assert (await alone.post(path, ask("firm"))).body == body
+
+
 # A plan's escalations --------------------------------------------------------------------------
 
 
@@ -590,6 +610,15 @@ async def test_a_tiers_last_model_that_says_not_now_is_asked_once_more(status: i
         ("small", "small", Cause.START),
         ("small", "small", Cause.RETRY),
     ]
+
+
+async def test_it_is_not_asked_once_more_when_that_failure_opened_its_circuit() -> None:
+    bench = checked(busy(), said(WHOLE))
+    for _ in range(4):
+        bench.gateway.breakers.failed(bench.gateway.breakers.enter("standin/standin-small"))
+    await bench.post(CHAT, ask())
+    causes = [attempt.cause for attempt in outcome_of(bench).attempts]
+    assert causes == [Cause.START, Cause.ESCALATION]
 
 
 async def test_it_is_asked_once_more_and_not_twice() -> None:
