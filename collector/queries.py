@@ -183,3 +183,20 @@ ORDER BY e.time_ns LIMIT 1000
 EVALUATION: Final = """
 SELECT score_raw, label FROM evaluations WHERE evaluation_id = $id LIMIT 1
 """
+
+# All calls by role and tier with p95, from the facts themselves; what a benchmark asks.
+BY_TIER: Final = """
+WITH counts AS (
+  SELECT role, tier, latency_bucket AS bucket, count(*) AS calls, sum(cost_usd) AS cost_usd,
+    sum(input_tokens) AS input_tokens
+  FROM calls WHERE counted GROUP BY role, tier, latency_bucket
+), reached AS (
+  SELECT *, sum(calls) OVER (PARTITION BY role, tier ORDER BY bucket) AS below,
+    sum(calls) OVER (PARTITION BY role, tier) AS total
+  FROM counts
+)
+SELECT role, tier, sum(calls)::BIGINT AS calls, sum(cost_usd) AS cost_usd,
+  sum(input_tokens)::BIGINT AS input_tokens,
+  min(bucket) FILTER (below >= 0.95 * total) AS p95
+FROM reached GROUP BY role, tier
+"""

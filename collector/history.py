@@ -1,0 +1,121 @@
+"""How fast questions are answered over a long history; `tierwise bench collector --calls N`."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from collector import queries
+from collector.duckdb_store import DAY_NS, DuckDBStore
+from collector.latency import bucket
+from collector.rows import Batch, CallRow
+from collector.scoreboard import scoreboard
+
+ROWS_PER_BATCH: Final = 50_000
+DAYS: Final = 30
+ASKED: Final = 9
+ROLES: Final = ("planner", "worker", "extractor", "critic", "summariser", "reviewer")
+TIERS: Final = ("small", "mid", "frontier")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """Medians in milliseconds over a store of ``calls`` calls."""
+
+    calls: int
+    by_tier_ms: float  # role by tier with p95, over all calls
+    board_ms: float  # the scoreboard of a day, from roll-ups
+    store_mb: float
+
+
+def measure_history(
+    path: Path, *, calls: int, seed: int = 1, tell: Callable[[str], None]
+) -> Timing:
+    """Fill a new store at ``path`` with ``calls`` made-up calls of the last 30 days and ask it."""
+    rng = random.Random(seed)  # noqa: S311 - load, not secrets
+    now_ns = time.time_ns()
+    step = DAYS * DAY_NS // calls
+    store = DuckDBStore(path, now_ns=now_ns)
+    try:
+        for first in range(0, calls, ROWS_PER_BATCH):
+            tell(f"{first:,} of {calls:,} calls written")
+            count = min(ROWS_PER_BATCH, calls - first)
+            begins = [now_ns - DAYS * DAY_NS + (first + n) * step for n in range(count)]
+            store.write([Batch(calls=[_call(rng, at) for at in begins])], now_ns=begins[-1])
+        tell("rolling up")
+        store.roll_up(now_ns)
+        by_tier = _median_ms(lambda: store.read(queries.BY_TIER))
+        board = _median_ms(lambda: scoreboard(store, now_ns=now_ns, window_seconds=86_400))
+    finally:
+        store.close()
+    return Timing(
+        calls=calls, by_tier_ms=by_tier, board_ms=board, store_mb=path.stat().st_size / 2**20
+    )
+
+
+def _median_ms(ask: Callable[[], object]) -> float:
+    times = []
+    for _ in range(ASKED):
+        began = time.perf_counter()
+        ask()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1e3
+
+
+def _call(rng: random.Random, start_ns: int) -> CallRow:
+    trace_id = f"{rng.getrandbits(128):032x}"
+    latency_ns = int(rng.lognormvariate(0, 1) * 1e9)
+    tokens = rng.randrange(5_000)
+    return CallRow(
+        trace_id=trace_id,
+        span_id=f"{rng.getrandbits(64):016x}",
+        parent_id=None,
+        start_ns=start_ns,
+        end_ns=start_ns + latency_ns,
+        received_ns=start_ns,
+        name="chat",
+        status=0,
+        error_type=None,
+        service="agent",
+        scope=None,
+        dialect="semconv",
+        operation="chat",
+        role=rng.choice(ROLES),
+        role_from="own",
+        awaits=None,
+        counted=True,
+        uncounted_reason=None,
+        tier=rng.choice(TIERS),
+        mode=None,
+        plan=None,
+        task=trace_id,
+        provider="openai",
+        model_requested="gpt-4o",
+        model_served="gpt-4o",
+        model="gpt-4o",
+        input_tokens=tokens,
+        output_tokens=tokens // 10,
+        cache_read_tokens=0,
+        cache_write_tokens=None,
+        reasoning_tokens=None,
+        cost_usd=tokens * 3e-6,
+        cost_source="local",
+        cost_reported_usd=None,
+        finish_reason="stop",
+        response_id=None,
+        conversation_id=None,
+        first_chunk_seconds=None,
+        http_status=200,
+        decision_id=None,
+        attempt=None,
+        cause=None,
+        escalated_from=None,
+        quality=None,
+        quality_source=None,
+        weight=1.0,
+        latency_bucket=bucket(latency_ns),
+        attributes=None,
+    )
