@@ -15,6 +15,7 @@ from learning.programme import Bound, Programme, Solution, solve
 from learning.tally import Floats, Tally
 from learning.watch import references
 
+UNREACHABLE = 2.0  # a floor above every quality: solve for the best lower bound
 MOVED = 1e-6  # chance of taking a steady role mix for one that moved
 
 Bools = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
@@ -25,12 +26,13 @@ class Settings:
     """The learner's constants: one setting for every deployment."""
 
     z: float = 1.64  # deviations between an estimate and its lower bound
+    unproven_z: float = 0.8  # the same while nothing is proven: nearer to the likeliest
     role_z: float = 2.3  # the same inside a role: the worst of many roles must hold
     tolerance: float = 0.0025  # shortfall that counts as none, as a share of the floor
     selection: float = 0.35  # share of the winner's curse that shrinkage leaves
     budget: float = 0.12  # exploration share of a role at most
     trickle: float = 0.005  # share per start tier that keeps a cheaper arm alive
-    probe: float = 0.02  # the same for a tier whose model an alarm has demoted
+    probe: float = 0.04  # the same for a tier whose model an alarm has demoted
     spare: float = 0.0025  # quality that exploration may cost while nothing is proven, of the floor
     damping: float = 0.7  # share of the mix in force that a cheaper one keeps
     half_life: float = 20_000.0  # attempts after which quality evidence weighs half
@@ -211,7 +213,15 @@ def _solve(  # noqa: PLR0913 - the parts of one programme
     risk = weights[:, None] * least * np.maximum(best[:, None] - arms.quality, 0.0)
     spare = max(float(weights @ best) - situation.floor, 0.0) + settings.spare * situation.floor
     scale = min(1.0, spare / max(float(risk.sum()), 1e-12))
-    return solve(replace(programme, least=least * scale), near=base) if scale < 1 else solution
+    return solve(
+        replace(
+            programme,
+            floor=UNREACHABLE,
+            least=least * scale,
+            bound=Bound(z=settings.unproven_z, tolerance=tolerance),
+        ),
+        near=base,
+    )
 
 
 def _damped(
