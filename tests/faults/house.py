@@ -26,13 +26,13 @@ CHECKS = 'checks = ["not_empty", "not_truncated"]'
 LAG_SECONDS = 2.0
 
 
-def config(*, bad_port: int, good_port: int, silence: float = 5.0) -> bytes:
+def config(*, bad_port: int, good_port: int, silence: float, connect: float) -> bytes:
     """Return a tierwise.toml: a provider `bad`, one `good`, each allowed so much silence."""
     shared = 'dialects = ["chat", "responses", "messages"]\nkey_env = "FAULT_KEY"'
     return f"""
 schema = 1
 [gateway.timeouts]
-connect_seconds = 0.3
+connect_seconds = {connect}
 first_byte_seconds = {silence}
 idle_seconds = {silence}
 [providers.bad]
@@ -188,7 +188,12 @@ async def house(
 ) -> AsyncIterator[House]:
     """Run a gateway in front of one fault; when it is over, nothing may be left open."""
     async with fault_server() as faults, fault_server() as healthy:
-        files = config(bad_port=bad_port or faults.port, good_port=healthy.port, silence=silence)
+        files = config(
+            bad_port=bad_port or faults.port,
+            good_port=healthy.port,
+            silence=silence,
+            connect=5.0 if bad_port is None else 0.5,
+        )
         await asyncio.sleep(0)
         opened = open_files()
         async with running(

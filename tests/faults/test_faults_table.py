@@ -225,7 +225,7 @@ async def ask_each(at: House, row: Row, behaviour: str) -> int:
 async def test_a_fault_of_a_provider_gives_what_the_table_says(
     behaviour: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with house(behaviour, caplog, silence=0.5 if behaviour in SILENT else 5.0) as at:
+    async with house(behaviour, caplog, silence=0.8 if behaviour in SILENT else 5.0) as at:
         assert await ask_each(at, TABLE[behaviour], behaviour) >= 2
         sent = [contact.headers for contact in at.faults.contacts]
         assert all("canary-provider" in repr(headers) for headers in sent)
