@@ -44,6 +44,7 @@ class Leases:
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         """``worker`` is an id of this process; ``wanted`` says whether any budget is declared."""
+        self.spending = spending
         self._ledger = spending.ledger
         self._shares_min = spending.ledger.shares
         self._url = url.rstrip("/") + PATH
@@ -60,17 +61,18 @@ class Leases:
         self._shown: set[tuple[str, str]] = set()
         self._woken = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
+        self._talk: asyncio.Task[None] | None = None
         spending.awaken = self._woken.set
 
-    async def begin(self) -> None:
-        """Hear what others have spent already, before the first step; a collector may be away."""
+    async def start(self) -> None:
+        """Hear, before the first step, what others have spent; then report until ``close``."""
         if self._wanted():
-            await self.report()
+            await self._tell()
+        self._talk = asyncio.create_task(self._run())
 
-    async def run(self) -> None:
-        """Report for as long as the process serves."""
+    async def _run(self) -> None:
         while True:
-            reached = await self.report() if self._wanted() else True
+            reached = await self._tell() if self._wanted() else True
             self.show()
             self._woken.clear()
             await self._clock.sleep(GAP_SECONDS)
@@ -81,12 +83,15 @@ class Leases:
 
     async def close(self) -> None:
         """Say good-bye, so that what is unused is free for others at once."""
+        if self._talk is not None:
+            self._talk.cancel()
+            await asyncio.gather(self._talk, return_exceptions=True)
         if self._epoch:
-            await self.report(leaving=True)
+            await self._tell(leaving=True)
         if self._session is not None:
             await self._session.close()
 
-    async def report(self, *, leaving: bool = False) -> bool:
+    async def _tell(self, *, leaving: bool = False) -> bool:
         """Report once and take the answer; False when the collector could not be reached."""
         claimed, claims = self._claims()
         self._number += 1
@@ -101,7 +106,7 @@ class Leases:
         )
         try:
             answer = await self._call(msgspec.json.encode(report))
-        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, steps go on with what they have
             for name, account in claimed.items():
                 self._ledger.dirty.setdefault(name, account)
             if not self._away:

@@ -91,10 +91,7 @@ async def _serve(
         config, worker, meters=meters, clock=clock, rng=rng, environment=environment
     )
     upstream = AiohttpUpstream(config.gateway)
-    spending = Spending(ledger=Ledger(shares=config.gateway.workers))
-    leases = _leases(
-        config, spending, reloader, meters=meters, clock=clock, environment=environment
-    )
+    leases = _leases(config, reloader, meters=meters, clock=clock, environment=environment)
     gateway = Gateway(
         loaded=lambda: reloader.current,
         learner=Declared(),
@@ -111,28 +108,31 @@ async def _serve(
         breakers=Breakers(clock=clock, rng=rng),
         retries=RetryBudget(clock=clock),
         memory=Memory(clock=clock),
-        spending=spending,
+        spending=leases.spending,
         content_bytes_max=config.telemetry.content_bytes_max if config.telemetry.content else None,
     )
     server = _server(config, gateway, _health(worker, reloader, meters, clock=clock))
     await exporter.start()
-    await leases.begin()
+    await leases.start()
     watch = asyncio.create_task(reloader.watch())
-    talk = asyncio.create_task(leases.run())
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    _collect_rarely()
     try:
         with _ending(server, gateway.load):
             await server.serve(sockets=[sock])
     finally:
-        for task in (watch, talk, *retired):
+        for task in (watch, *retired):
             task.cancel()
-        await asyncio.gather(watch, talk, *retired, return_exceptions=True)
+        await asyncio.gather(watch, *retired, return_exceptions=True)
         await leases.close()
         await reloader.current.policy.close()
         await upstream.close()
         await exporter.close()
+
+
+def _collect_rarely() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def _retire(replaced: Loaded, clock: Clock) -> None:
@@ -169,7 +169,6 @@ def _exporter(
 
 def _leases(
     config: Config,
-    spending: Spending,
     reloader: Reloader,
     *,
     meters: Meters,
@@ -179,7 +178,7 @@ def _leases(
     token_env = config.collector.token_env
     address = Address.parse(config.collector.console, where="collector.console")
     return Leases(
-        spending,
+        Spending(ledger=Ledger(shares=config.gateway.workers)),
         url=address.reachable.url,
         token=environment.get(token_env) if token_env else None,
         worker=os.urandom(8).hex(),

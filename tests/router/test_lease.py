@@ -50,13 +50,10 @@ async def gateway(
         clock=bench.gateway.clock,
         meters=bench.gateway.meters,
     )
-    await leases.begin()
-    talk = asyncio.create_task(leases.run())
+    await leases.start()
     try:
         yield bench
     finally:
-        talk.cancel()
-        await asyncio.gather(talk, return_exceptions=True)
         await leases.close()
 
 
@@ -193,15 +190,13 @@ async def test_a_request_never_waits_for_a_collector_that_does_not_answer() -> N
         spending, url=f"http://127.0.0.1:{port}", token=None, worker="worker-one",
         clock=bench.gateway.clock, meters=bench.gateway.meters,
     )  # fmt: skip
-    talk = asyncio.create_task(leases.run())
+    starting = asyncio.create_task(leases.start())
     try:
-        while not taken:
-            await asyncio.sleep(0.01)
+        await until(lambda: taken, what="the first report")
         assert [(await post(bench, ask())).status for _ in range(51)] == [200] * 50 + [402]
-        assert not talk.done()
+        assert not starting.done()
     finally:
-        talk.cancel()
-        await asyncio.gather(talk, return_exceptions=True)
+        await starting
         await leases.close()
         for writer in taken:
             writer.close()
