@@ -10,6 +10,7 @@ SETTINGS: Final = (
     "SET memory_limit = $memory",
     "SET temp_directory = $spill",
     "SET threads = $threads",
+    "SET enable_progress_bar = false",
     "SET checkpoint_threshold = '64MB'",
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
