@@ -208,11 +208,18 @@ def _solve(  # noqa: PLR0913 - the parts of one programme
     solution = solve(programme, near=base)
     if solution.proven:
         return solution
-    lower = np.where(situation.allowed, arms.quality - settings.z * arms.deviation, -np.inf)
+    return _unproven(programme, floor=situation.floor, base=base, settings=settings)
+
+
+def _unproven(programme: Programme, *, floor: float, base: Floats, settings: Settings) -> Solution:
+    """The best cautious mix while nothing is proven, with exploration cut to what can be spared."""
+    arms, weights, least = programme.arms, programme.weights, programme.least
+    lower = np.where(programme.allowed, arms.quality - settings.z * arms.deviation, -np.inf)
     best = arms.quality[np.arange(len(weights)), lower.argmax(axis=1)]
     risk = weights[:, None] * least * np.maximum(best[:, None] - arms.quality, 0.0)
-    spare = max(float(weights @ best) - situation.floor, 0.0) + settings.spare * situation.floor
+    spare = max(float(weights @ best) - floor, 0.0) + settings.spare * floor
     scale = min(1.0, spare / max(float(risk.sum()), 1e-12))
+    tolerance = programme.bound.tolerance
     return solve(
         replace(
             programme,

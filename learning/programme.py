@@ -161,13 +161,8 @@ def _cut(
     arms, weights = programme.arms, programme.weights
     weighted = (weights[:, None] * arms.quality).ravel()
     scale = max(float(arms.cost.max()), 1e-300)
-    price = (weights[:, None] * arms.cost).ravel() / scale
     margins = 1 + (roles if role_floors is not None else 0)
-    tail = np.zeros(margins)
-    objective = np.concatenate([price, tail])
-    if floor is None:
-        objective = np.concatenate([-weighted + 1e-4 * price, tail])
-        objective[roles * count] = 1.0
+    objective = _objective(programme, margins=margins, cheapest=floor is not None)
     rows, limits = [], []
     if floor is not None:
         rows.append(_row(-weighted, margins=margins, at=0))
@@ -178,9 +173,7 @@ def _cut(
         limits.extend((-role_floors).tolist())
     choose = np.kron(np.eye(roles), np.ones(count))
     equal = csr_array(np.hstack([choose, np.zeros((roles, margins))]))
-    top = np.where(programme.allowed, 1.0, programme.least).ravel()
-    box = np.column_stack([programme.least.ravel(), np.maximum(top, programme.least.ravel())])
-    bounds = np.vstack([box, np.tile([0.0, np.inf], (margins, 1))])
+    bounds = _box(programme, margins=margins)
     point, result = start, None
     for _ in range(CUTS_MAX):
         size, slope = doubt(arms, shares=point, weights=weights)
@@ -214,6 +207,23 @@ def _cut(
     duals = result.ineqlin.marginals
     shares = np.clip(point, 0.0, None)
     return shares / shares.sum(axis=1, keepdims=True), float(-duals[0] * scale) if floor else 0.0
+
+
+def _objective(programme: Programme, *, margins: int, cheapest: bool) -> Floats:
+    """What is minimised: scaled cost, or the lower bound's negative with cost as a tie-break."""
+    cost = (programme.weights[:, None] * programme.arms.cost).ravel()
+    price = cost / max(float(programme.arms.cost.max()), 1e-300)
+    if cheapest:
+        return np.concatenate([price, np.zeros(margins)])
+    quality = (programme.weights[:, None] * programme.arms.quality).ravel()
+    return _row(1e-4 * price - quality, margins=margins, at=0)
+
+
+def _box(programme: Programme, *, margins: int) -> Floats:
+    """Least and greatest value of every share and margin, (variables, 2)."""
+    least = programme.least.ravel()
+    top = np.maximum(np.where(programme.allowed.ravel(), 1.0, least), least)
+    return np.vstack([np.column_stack([least, top]), np.tile([0.0, np.inf], (margins, 1))])
 
 
 def _roles_close(programme: Programme, point: Floats, margins: Floats) -> bool:
