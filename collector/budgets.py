@@ -155,11 +155,10 @@ class Budgets:
         assert account is not None, "a claim opens its account"
         holding = account.holdings[worker]
         more = 0
-        if claim.wants:
+        if claim.wants and now >= self._grants_from:
             free = self._free(account, worker, now) - max(holding.ceiling, holding.used)
-            if now >= self._grants_from:
-                more = max(0, min(claim.wants, free))
-                holding.ceiling += more
+            more = max(0, min(claim.wants, free))
+            holding.ceiling += more
             if more < claim.wants:
                 self._wanted.setdefault(claim.account, {})[worker] = now + WANTED_SECONDS
         others = self.spent(claim.account) - holding.spent

@@ -21,7 +21,9 @@ from telemetry.leases import CLAIMS_MAX, PATH, Answer, Claim, Notice, Report
 from telemetry.metrics import Meters
 
 REPORT_SECONDS: Final = 0.25
-AWAY_SECONDS: Final = 1.0  # between two attempts to reach a collector that is away
+# Between two attempts to reach a collector that is away: the first, doubled up to the second.
+AWAY_SECONDS_MIN: Final = 0.1
+AWAY_SECONDS_MAX: Final = 1.0
 GAP_SECONDS: Final = 0.05  # at least, between two reports
 CALL_SECONDS_MAX: Final = 2.0
 ANSWER_BYTES_MAX: Final = 16_777_216
@@ -57,7 +59,7 @@ class Leases:
         self._wanted = wanted
         self._number = 0
         self._epoch = ""
-        self._away = False
+        self._failures = 0  # in a row
         self._shown: set[tuple[str, str]] = set()
         self._woken = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
@@ -76,16 +78,21 @@ class Leases:
             self.show()
             self._woken.clear()
             await self._clock.sleep(GAP_SECONDS)
-            seconds = REPORT_SECONDS if reached else AWAY_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds - GAP_SECONDS):
-                    await self._woken.wait() if reached else await asyncio.Event().wait()
+            if reached:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REPORT_SECONDS - GAP_SECONDS):
+                        await self._woken.wait()
+            else:
+                doubled = AWAY_SECONDS_MIN * 2 ** min(self._failures - 1, 10)
+                await self._clock.sleep(min(AWAY_SECONDS_MAX, doubled))
 
     async def close(self) -> None:
         """Say good-bye, so that what is unused is free for others at once."""
         if self._talk is not None:
             self._talk.cancel()
             await asyncio.gather(self._talk, return_exceptions=True)
+        while self._epoch and len(self._ledger.dirty) > CLAIMS_MAX and await self._tell():
+            pass
         if self._epoch:
             await self._tell(leaving=True)
         if self._session is not None:
@@ -106,16 +113,18 @@ class Leases:
         )
         try:
             answer = await self._call(msgspec.json.encode(report))
+        except asyncio.CancelledError:
+            self._ledger.dirty.update(claimed)
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, steps go on with what they have
-            for name, account in claimed.items():
-                self._ledger.dirty.setdefault(name, account)
-            if not self._away:
-                self._away = True
-                log.warning("budgets: the collector is away, own shares hold: %s", error)
+            self._ledger.dirty.update(claimed)
+            self._failures += 1
+            if self._failures == 1:
+                log.warning("budgets: the collector is away, own shares hold: %r", error)
             return False
-        if self._away:
-            self._away = False
-            log.info("budgets: the collector is back")
+        if self._failures:
+            log.info("budgets: the collector is there")
+        self._failures = 0
         self._take(answer)
         return True
 
