@@ -32,6 +32,7 @@ from telemetry.errors import TierwiseError
 
 DAY_NS: Final = 86_400_000_000_000
 BY_MINUTE_NS: Final = 3 * DAY_NS  # older roll-ups are kept by the hour
+MINUTES_PER_ROLL_UP: Final = 240
 LATE_NS: Final = 7 * DAY_NS  # an evaluation waits so long for its span
 Runner = Callable[[Sequence[str], Parameters], int]
 _TABLES: Final = (
@@ -222,7 +223,7 @@ class DuckDBStore:
     def _roll_up(self, run: Runner, now_ns: int) -> int:
         kept = (now_ns - self._keep_days[1] * DAY_NS) // queries.MINUTE_NS
         edge = self._row(rollup_queries.EDGE)[0]
-        run(rollup_queries.TODO, {"edge": edge, "oldest": kept})
+        run(rollup_queries.TODO, {"edge": edge, "oldest": kept, "most": MINUTES_PER_ROLL_UP})
         low, high, minutes = self._row(rollup_queries.TODO_RANGE)
         if not minutes:
             return 0

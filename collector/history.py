@@ -46,7 +46,8 @@ def measure_history(
             begins = [now_ns - DAYS * DAY_NS + (first + n) * step for n in range(count)]
             store.write([Batch(calls=[_call(rng, at) for at in begins])], now_ns=begins[-1])
         tell("rolling up")
-        store.roll_up(now_ns)
+        while store.roll_up(now_ns):
+            pass
         by_tier = _median_ms(lambda: store.read(queries.BY_TIER))
         board = _median_ms(lambda: scoreboard(store, now_ns=now_ns, window_seconds=86_400))
     finally:

@@ -88,7 +88,8 @@ class FileReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._store = DuckDBStore(path, now_ns=time.time_ns())
-        self._store.roll_up(time.time_ns())
+        while self._store.roll_up(time.time_ns()):
+            pass
 
     def roles(self, *, window_seconds: float) -> Plain:
         now_ns = time.time_ns()

@@ -25,13 +25,17 @@ EDGE: Final = "SELECT value FROM state WHERE name = 'hourly_before_minute'"
 MOVE_EDGE: Final = "UPDATE state SET value = $edge WHERE name = 'hourly_before_minute'"
 DIRTY: Final = "SELECT count(*) FROM dirty"
 
+_DIRTY_SLOT: Final = "CASE WHEN minute < $edge THEN minute // 60 * 60 ELSE minute END"
+# A backlog is worked off in steps, newest first, so that no commit waits long behind it.
 TODO: Final = (
-    """
+    f"""
 CREATE OR REPLACE TEMP TABLE todo AS
-SELECT DISTINCT CASE WHEN minute < $edge THEN minute // 60 * 60 ELSE minute END AS minute
-FROM dirty WHERE minute >= $oldest
+SELECT DISTINCT {_DIRTY_SLOT} AS minute
+FROM dirty WHERE minute >= $oldest ORDER BY minute DESC LIMIT $most
 """,
-    "DELETE FROM dirty",
+    f"""
+DELETE FROM dirty WHERE minute < $oldest OR {_DIRTY_SLOT} IN (SELECT minute FROM temp.todo)
+""",
 )
 TODO_RANGE: Final = "SELECT min(minute), max(minute) + 60, count(*) FROM temp.todo"
 _IN_TODO: Final = "minute >= $low AND minute < $high AND minute IN (SELECT minute FROM temp.todo)"

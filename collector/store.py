@@ -56,7 +56,10 @@ class Store(Protocol):
         ...
 
     def roll_up(self, now_ns: int) -> int:
-        """Bring the roll-ups up to date; return how many minutes were computed again."""
+        """Compute minutes that changed again, newest first; return how many, 0 when none are left.
+
+        One call takes a bounded step: a long backlog needs several.
+        """
         ...
 
     def prune(self, now_ns: int) -> int:

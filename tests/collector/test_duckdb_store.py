@@ -118,6 +118,21 @@ def test_roll_ups_equal_sums_done_by_hand(store: DuckDBStore) -> None:
     assert store.roll_up(NOW_NS) == 0
 
 
+def test_a_long_backlog_is_rolled_up_in_steps_newest_first(store: DuckDBStore) -> None:
+    trace = Trace()
+    for minute in range(300):
+        trace.call({"gen_ai.conversation.id": "one task"}, start_ns=NOW_NS - minute * MINUTE)
+    store.write([decoded(trace)], now_ns=NOW_NS)
+    assert store.roll_up(NOW_NS) == 240
+    newest = store.read("SELECT min(minute) AS low FROM rollups")[0]["low"]
+    assert newest == NOW_NS // MINUTE - 239
+    assert store.roll_up(NOW_NS) == 60
+    assert store.roll_up(NOW_NS) == 0
+    assert store.read("SELECT sum(calls) AS n FROM rollups") == [{"n": 300}]
+    tasks = store.read("SELECT minute, tasks, costed FROM rollups_tasks")
+    assert tasks == [{"minute": NOW_NS // MINUTE - 299, "tasks": 1, "costed": 1}]
+
+
 def test_sampled_spans_weigh_what_they_stand_for(store: DuckDBStore) -> None:
     trace = Trace()
     trace.call(tokens=(1_000, 0))
