@@ -182,6 +182,7 @@ class Exchange:
             overhead_seconds=self.overhead_seconds,
             quality=quality,
             quality_source=source,
+            replan=self.replan,
         )
         self.gateway.meters.observe(self.decision, outcome)
         self.gateway.recorder.record(

@@ -71,6 +71,8 @@ class SpanEncoder:
                 parts.append(encode(value))
         if span.extra:
             parts.append(self._values.any(dict(span.extra)))
+        if span.event is not None:
+            parts.append(field(11, fixed64(1, end) + field(2, span.event.encode())))
         body = b"".join(parts)
         return b"\x12" + varint(len(body)) + body
 

@@ -199,6 +199,7 @@ class Outcome:
     error_code: str | None = None
     quality: float | None = None
     quality_source: str | None = None
+    replan: bool = False  # the plan should be revised: its escalations are spent, or the top failed
     overhead_seconds: float | None = None  # our own share of the latency
 
     @property

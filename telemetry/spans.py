@@ -112,6 +112,7 @@ class Span(NamedTuple):
     recurring: tuple[object, ...]
     single: tuple[object, ...]
     extra: tuple[tuple[str, str], ...] = ()  # baggage, under its own keys
+    event: str | None = None  # something that happened at the span's end
 
     @property
     def failed(self) -> bool:
@@ -169,7 +170,7 @@ def _route(decision: Decision, outcome: Outcome, baggage: tuple[tuple[str, str],
     return Span(
         ROUTE, f"{names.ROUTE_SPAN} {context.role}", outcome.trace_id, outcome.span_id,
         outcome.parent_span_id, True, outcome.sampled, decision.at_ns, outcome.ended_ns,
-        recurring, single, baggage,
+        recurring, single, baggage, names.REPLAN_EVENT if outcome.replan else None,
     )  # fmt: skip
 
 

@@ -76,7 +76,7 @@ outcomes = st.builds(
     parent_span_id=st.none() | span_ids, sampled=st.booleans(), ended_ns=times,
     attempts=st.lists(attempts, max_size=3).map(tuple), status=st.integers(100, 599),
     error_code=optional_text, quality=st.none() | st.floats(0, 1), quality_source=optional_text,
-    overhead_seconds=st.none() | money,
+    overhead_seconds=st.none() | money, replan=st.booleans(),
 )  # fmt: skip
 
 
@@ -117,6 +117,8 @@ def test_the_official_classes_read_what_was_described(
             assert remote == (span.parent_remote and span.parent_span_id is not None)
             code = trace_pb2.Status.STATUS_CODE_ERROR if span.failed else 0
             assert message.status.code == code
+            events = [(event.name, event.time_unix_nano) for event in message.events]
+            assert events == ([(span.event, span.end_ns)] if span.event else [])
 
 
 @settings(max_examples=200, deadline=None)

@@ -191,3 +191,9 @@ def test_baggage_stands_on_the_route_span_under_its_own_key() -> None:
     route, attempt = describe(steps.decision(), steps.outcome(), baggage=[("tenant", "acme")])
     assert route.attributes["tenant"] == "acme"
     assert "tenant" not in attempt.attributes
+
+
+def test_a_plan_that_should_be_revised_is_an_event_of_the_route_span_alone() -> None:
+    route, attempt = describe(steps.decision(), steps.outcome(replan=True))
+    assert (route.event, attempt.event) == (names.REPLAN_EVENT, None)
+    assert describe(steps.decision(), steps.outcome())[0].event is None
