@@ -5,6 +5,7 @@ take a redirect for success, so every passing trouble is a 503 that says ``Retry
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 BODY_SECONDS: Final = 30.0
+DISCARD_SECONDS: Final = 5.0
 _PATHS: Final = {f"/v1/{signal}": signal for signal in Signal}
 # google.rpc.Code of each HTTP status that is answered.
 _CODES: Final = {
@@ -42,10 +44,13 @@ _RESPONSES: Final[dict[Signal, tuple[Any, str, str]]] = {
 
 
 class _Refused(Exception):
-    def __init__(self, status: int, message: str) -> None:
+    """An answer other than 200; ``read`` says that nothing more of the body is wanted."""
+
+    def __init__(self, status: int, message: str, *, read: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.read = read
 
 
 class OtlpHttp:
@@ -70,6 +75,8 @@ class OtlpHttp:
             assert signal is not None
             status, body = 200, response(signal, accepted, json=kind == JSON)
         except _Refused as refused:
+            if not refused.read:
+                await self._discard(receive)
             status, body = refused.status, status_body(refused, json=kind != PROTOBUF)
         named = signal.value if signal is not None else "unknown"
         self._meters.requests.labels(named, "http", str(status)).inc()
@@ -100,16 +107,30 @@ class OtlpHttp:
             raise _Refused(415, f"content encoding {encoding[:50]!r}; send gzip or none")
         try:
             self._intake.admit()
+        except Busy as error:
+            raise _Refused(503, str(error)) from error
+        try:
             body = await self._body(headers, receive)
             return await self._intake.take(
                 Export(signal=signal, body=body, json=kind == JSON, gzip=encoding == "gzip")
             )
         except Busy as error:
-            raise _Refused(503, str(error)) from error
+            raise _Refused(503, str(error), read=True) from error
         except TooLarge as error:
-            raise _Refused(413, str(error)) from error
+            raise _Refused(413, str(error), read=True) from error
         except BadBody as error:
-            raise _Refused(400, str(error)) from error
+            raise _Refused(400, str(error), read=True) from error
+
+    async def _discard(self, receive: Receive) -> None:
+        """Let a refused body arrive, up to the limit: cut off, a sender never sees the answer."""
+        size = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while size <= self._body_bytes_max:
+                    message = await receive()
+                    size += len(message.get("body", b""))
+                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                        return
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """Return the body; the limit holds while it arrives, whatever its header says."""

@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import gzip
+import http.client
 import json
 import zlib
 from typing import Any
@@ -224,3 +226,30 @@ def test_nested_members_and_bombs_are_bounded() -> None:
         gunzip(gzip.compress(b"a" * 6) * 2, 10)
     with pytest.raises(BadBody):
         gunzip(gzip.compress(b"") * 100, 10)
+
+
+@pytest.mark.parametrize(
+    ("status", "path", "headers"),
+    [
+        (401, "/v1/traces", {}),
+        (404, "/nope", {}),
+        (415, "/v1/traces", {"content-type": "text/plain", "authorization": "Bearer s3cret"}),
+        (503, "/v1/traces", {"authorization": "Bearer s3cret"}),
+    ],
+)
+async def test_a_sender_of_a_large_body_gets_to_see_the_refusal(
+    start: Start, status: int, path: str, headers: dict[str, str]
+) -> None:
+    running = await start(token="s3cret")
+    running.intake._hold(10**9)
+
+    def send() -> int:
+        with contextlib.closing(
+            http.client.HTTPConnection(running.http.removeprefix("http://"), timeout=10)
+        ) as connection:
+            sent = {"content-type": "application/x-protobuf"} | headers
+            connection.request("POST", path, b"x" * 20_000_000, sent)
+            return connection.getresponse().status
+
+    assert await asyncio.to_thread(send) == status
+    running.intake._hold(-(10**9))
