@@ -10,7 +10,7 @@ from router.callers import Callers
 from router.config import Config
 from router.policy import Policy, expired, target_faults
 from router.policyfile import PolicyFile
-from router.reload import key_faults
+from router.reload import budget_faults, key_faults
 from router.route import Route
 from router.rules import Rules, faults_of, rules_of
 from router.targets import Targets
@@ -56,7 +56,11 @@ def lint(
     roles = frozenset(rules.role for rules in rules_of(file))
     findings += [
         _error(f"{fault.file}: {fault.where}", fault.message, fault.remedy)
-        for fault in [*target_faults(file, targets), *key_faults(config, roles)]
+        for fault in [
+            *target_faults(file, targets),
+            *key_faults(config, roles),
+            *budget_faults(config, file),
+        ]
     ]
     if not findings:
         try:

@@ -56,7 +56,7 @@ def build(
     file = parse(policy, PolicyFile, name="policy.toml")
     targets = Targets(parsed, environment, today=today)
     built = Policy.build(file, targets, today=today, directory=directory)
-    refuse(key_faults(parsed, built.roles))
+    refuse([*key_faults(parsed, built.roles), *budget_faults(parsed, file)])
     return Loaded(config=parsed, policy=built, callers=Callers(parsed.keys, environment))
 
 
@@ -85,6 +85,20 @@ def key_faults(config: Config, roles: frozenset[str]) -> list[Fault]:
                 )
             )
     return faults
+
+
+def budget_faults(config: Config, file: PolicyFile) -> list[Fault]:
+    """Return one fault for each budget of a client key that no key counts towards."""
+    known = {name for key in config.keys for name in (key.name, key.budget) if name}
+    return [
+        Fault(
+            where=f"budgets.{index}.name",
+            message=f"no client key of tierwise.toml, nor its budget, is called {budget.name!r}",
+            remedy=f"correct the name{nearest_name(budget.name, known)}",
+        )
+        for index, budget in enumerate(file.budgets)
+        if budget.scope == "key" and budget.name is not None and budget.name not in known
+    ]
 
 
 def restart_keys(started: Config, now: Config) -> tuple[str, ...]:

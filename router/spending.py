@@ -226,14 +226,16 @@ def _exceeded(entry: Entry, amount: int, *, now_ns: int) -> BudgetExceeded:
         ends_ns = (account.day + 1) * DAY_NS
         reset = datetime.fromtimestamp(ends_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         retry_after = max(1, -((now_ns - ends_ns) // 1_000_000_000))
+    hint = f"wait until {reset}, or have" if reset else "lower its limit of output tokens, or have"
+    hint += " [[budgets]] of policy.toml changed"
+    if account.ceiling < account.limit and spent + account.reserved + amount <= account.limit:
+        hint, retry_after = "the rest is held by other gateway workers: try again shortly", 1
     whose = f"{budget.scope} {name!r}" if name else budget.scope
     return BudgetExceeded(
         f"the budget of this {whose} has {dollars(spent):.6g} of {budget.usd:.6g} US dollars spent "
         f"and {dollars(account.reserved):.6g} held for steps under way; "
         f"this step may cost up to {dollars(amount):.6g}",
-        hint=f"wait until {reset}, or have [[budgets]] of policy.toml changed"
-        if reset
-        else "lower the step's limit of output tokens, or have [[budgets]] of policy.toml changed",
+        hint=hint,
         budget={
             "scope": budget.scope,
             "name": name,

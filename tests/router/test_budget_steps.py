@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from router.spending import bound_usd
+from router.budget import Ledger
+from router.reload import build
+from router.spending import Spending, bound_usd
 from telemetry.clock import ManualClock
-from telemetry.errors import UpstreamError
+from telemetry.errors import ConfigError, UpstreamError
 from telemetry.prices import Price, Rates
 from telemetry.records import Outcome, Reason
-from tests.harness import config_for
+from tests.harness import TODAY, config_for
 from tests.inprocess import Bench, Delivered, Script, make_bench
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
@@ -348,6 +351,14 @@ async def test_a_budget_that_is_never_reset_says_so() -> None:
     assert "retry-after" not in refused.headers
 
 
+async def test_a_refusal_for_want_of_a_share_says_that_others_hold_the_rest() -> None:
+    bench = bench_of(budget("day", 2 * COST))
+    bench.gateway = replace(bench.gateway, spending=Spending(ledger=Ledger(shares=4)))
+    refused = await post(bench, ask())
+    assert (refused.status, refused.headers["retry-after"]) == (402, "1")
+    assert "held by other gateway workers" in json.loads(refused.body)["error"]["message"]
+
+
 async def test_an_answer_in_hand_is_delivered_when_the_next_tier_is_too_dear() -> None:
     # small: 0.0001 + 0.00004; mid would hold back 0.0014 more.
     bench = bench_of(budget("request", SMALL_COST + COST - 0.000001), answer(text="no"))
@@ -410,3 +421,34 @@ async def test_a_soft_limit_under_a_hard_one_counts_the_same_spend() -> None:
     statuses = [(await post(bench, ask())).status for _ in range(12)]
     # One step on mid, ten on small, and the twelfth would be over.
     assert statuses == [200] * 11 + [402]
+
+
+# What a policy may say ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("budgets", "said"),
+    [
+        (budget("day", 1.0, name="worker"), "a budget of scope 'day' has no name"),
+        (budget("role", 1.0, name="wroker"), "did you mean 'worker'?"),
+        (budget("key", 1.0, name="suport"), "did you mean 'support'?"),
+        (budget("day", 1.0) + budget("day", 2.0), "budget 0 limits the same spend"),
+        (budget("day", 0.0), "greater than 0"),
+        (budget("month", 1.0), "'request', 'task', 'session', 'role', 'key' or 'day'"),
+    ],
+)
+def test_a_budget_that_fits_nothing_is_refused_with_its_remedy(budgets: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        build(
+            config_for(9, extra=KEYS), (POLICY + budgets).encode(), today=TODAY,
+            environment={"KEY_SUPPORT": SUPPORT, "KEY_BATCH": BATCH},
+        )  # fmt: skip
+
+
+def test_a_policy_without_budgets_has_the_hash_it_had() -> None:
+    plain = build(config_for(9), POLICY.encode(), today=TODAY, environment={})
+    limited = build(
+        config_for(9), (POLICY + budget("day", 1.0)).encode(), today=TODAY, environment={}
+    )
+    assert plain.policy.hash != limited.policy.hash
+    assert "budgets" not in plain.policy.file.model_dump(exclude_defaults=True)
