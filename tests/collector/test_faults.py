@@ -162,6 +162,21 @@ def test_a_second_collector_ends_with_the_holder_s_name(tmp_path: Path) -> None:
         assert f"process {first.pid}" in done.stderr
 
 
+def test_sighup_and_a_taken_port(tmp_path: Path) -> None:
+    store, ports = tmp_path / "t.duckdb", free_ports()
+    with running(store, ports) as first:
+        first.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert first.poll() is None
+        other = [str(tmp_path / "other.duckdb"), *map(str, ports)]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.collector.program", *other],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode != 0
+        assert f"cannot listen on 127.0.0.1:{ports.http}" in done.stderr
+
+
 async def test_sigterm_answers_what_is_under_way_and_refuses_the_rest(tmp_path: Path) -> None:
     store, ports = tmp_path / "t.duckdb", free_ports()
     child = await asyncio.to_thread(launch, store, ports)
