@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import random
 import re
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from router.budget import Ledger
+from router.budget import Ledger, pico
 from router.reload import build
 from router.spending import Spending, bound_usd
 from telemetry.clock import ManualClock
@@ -452,3 +454,60 @@ def test_a_policy_without_budgets_has_the_hash_it_had() -> None:
     )
     assert plain.policy.hash != limited.policy.hash
     assert "budgets" not in plain.policy.file.model_dump(exclude_defaults=True)
+
+
+async def test_accounts_are_the_sum_of_the_recorded_attempts_whatever_happened() -> None:
+    rng = random.Random(20_261_122)
+    everything = "".join(budget(scope, 10.0) for scope in ("request", "task", "role", "day"))
+    bench = bench_of(everything)
+    bench.gateway.load.steps_max = 512
+    broken = UpstreamError("upstream_broken", "it broke off")
+
+    def script() -> Script | UpstreamError:
+        kinds: list[Script | UpstreamError] = [
+            answer(rng.randint(1, 1_000), rng.randint(1, 100), rng.choice(["yes", "no"])),
+            Script(status=rng.choice([400, 429, 500]), pieces=[b'{"error": {}}']),
+            Script(pieces=[b'{"choices": []}']),  # usage unknown
+            Script(pieces=[b'{"cho', broken]),
+            Script(pieces=[asyncio.Event()]),  # until the caller hangs up
+            UpstreamError("upstream_unreachable", "nobody there"),
+        ]
+        return rng.choices(kinds, weights=[8, 1, 1, 1, 1, 1])[0]
+
+    bench.upstream.scripts = [script() for _ in range(2_000)]
+    gone = asyncio.Event()
+    steps = [
+        asyncio.create_task(
+            bench.post(
+                CHAT,
+                ask(rng.choice(["worker", "checked", "default"])),
+                headers={"content-type": "application/json", "x-tierwise-session": f"s{n % 3}"},
+                hung_up=gone,
+            )
+        )
+        for n in range(150)
+    ]
+    await asyncio.wait(steps, timeout=1.0)
+    gone.set()
+    await asyncio.gather(*steps)
+    bounds = {"small": 140_000_000, "mid": 1_400_000_000, "frontier": 7_500_000_000}
+    attempts = [attempt for _, outcome in bench.kept.pairs for attempt in outcome.attempts]
+    costs = [bounds[one.tier] if one.cost_usd is None else pico(one.cost_usd) for one in attempts]
+    assert len(bench.kept.pairs) == 150
+    assert sum(one.cost_usd is None for one in attempts) > 10
+    ledger = bench.gateway.spending.ledger
+    for scope in ("role", "day"):
+        found = [a for a in ledger.daily.values() if a.name.startswith(scope)]
+        assert sum(account.spent for account in found) == sum(costs)
+    assert sum(account.spent for account in ledger.lasting.values()) == sum(costs)
+    assert len(ledger.lasting) == 3
+    assert all(a.reserved == 0 for a in (*ledger.daily.values(), *ledger.lasting.values()))
+
+
+def test_the_example_of_the_page_is_a_policy() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "budgets.md").read_text(encoding="utf-8")
+    block = re.search(r"```toml\n(.*?)```", page, re.S)
+    assert block is not None
+    text = POLICY + '[roles.researcher]\ntier = "mid"\n' + block[1]
+    loaded = build(config_for(9), text.encode(), today=TODAY, environment={})
+    assert [one.scope for one in loaded.policy.file.budgets] == ["task", "role", "role"]
