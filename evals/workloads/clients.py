@@ -43,6 +43,16 @@ def _library(name: str) -> ModuleType:
         ) from error
 
 
+def load() -> None:
+    """Import both client libraries, which takes seconds; safe in a thread.
+
+    Raises:
+        MissingClient: when one is not installed.
+    """
+    for name in ("openai", "anthropic"):
+        _library(name)
+
+
 def _headers(call: Call) -> dict[str, str]:
     headers = {
         f"{HEADER_PREFIX}role": call.role,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 from evals.standin.running import StandinProcess
+from evals.workloads import clients
 from router.cli import exits
 from router.cli.output import Screen
 from router.demo import agents, files, grounded, ledgers, report, spend, telling
@@ -55,6 +56,7 @@ async def _demo(screen: Screen, clock: Clock) -> int:
     sent: list[ledgers.Sent] = []
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tierwise-demo-")))
+        loading = asyncio.create_task(asyncio.to_thread(clients.load))
         local, cloud = await _standins(stack)
         check_url = await stack.enter_async_context(grounded.serving())
         config, policy = files.write(
@@ -62,6 +64,7 @@ async def _demo(screen: Screen, clock: Clock) -> int:
         )
         service = await stack.enter_async_context(serving(config, policy))
         store = await stack.enter_async_context(Store(service.console))
+        await loading
         _say_addresses(screen, service, (local, cloud))
         async for step in _work(service.gateway, sent, store, local=local, clock=clock):
             if isinstance(step, Told):
@@ -73,8 +76,9 @@ async def _demo(screen: Screen, clock: Clock) -> int:
             for standin in (local, cloud)
             for entry in (await asyncio.to_thread(standin.ledger))["entries"]
         ]
-        frontier = await ledgers.replay(sent, seed=SEED)
-        calls, spent = await _board(store, len(attempts_of(chains)), clock)
+        frontier, (calls, spent) = await asyncio.gather(
+            ledgers.replay(sent, seed=SEED), _board(store, len(attempts_of(chains)), clock)
+        )
     believed = {entry["response_id"]: bool(entry["right"]) for entry in entries}
     revisions = report.revisions_of(steps)
     decisions = [step.result.said.headers.get("decision") for step in steps]
@@ -99,12 +103,13 @@ async def _demo(screen: Screen, clock: Clock) -> int:
 
 async def _standins(stack: contextlib.AsyncExitStack) -> list[StandinProcess]:
     """Start both stand-ins; whatever happens afterwards, the stack ends them."""
-    started = []
-    for _ in range(2):
+
+    async def one() -> StandinProcess:
         standin = await asyncio.to_thread(StandinProcess.start, seed=SEED, pace=PACE)
         stack.callback(standin.close)
-        started.append(standin)
-    return started
+        return standin
+
+    return list(await asyncio.gather(one(), one()))
 
 
 async def _work(
