@@ -11,10 +11,11 @@ from learning.compose import Composed, Layout, compose
 from learning.explore import exploration
 from learning.margins import selection
 from learning.measure import attempt_costs, estimates
-from learning.programme import Bound, Programme, Solution, solve
+from learning.programme import Bound, Programme, Solution, doubt, solve
 from learning.tally import Floats, Tally
 from learning.watch import references
 
+KNOWN = 2.5  # deviations by which a mix must miss the floor to be known to miss it
 UNREACHABLE = 2.0  # a floor above every quality: solve for the best lower bound
 MOVED = 1e-6  # chance of taking a steady role mix for one that moved
 
@@ -219,16 +220,23 @@ def _unproven(programme: Programme, *, floor: float, base: Floats, settings: Set
     risk = weights[:, None] * least * np.maximum(best[:, None] - arms.quality, 0.0)
     spare = max(float(weights @ best) - floor, 0.0) + settings.spare * floor
     scale = min(1.0, spare / max(float(risk.sum()), 1e-12))
-    tolerance = programme.bound.tolerance
-    return solve(
-        replace(
-            programme,
-            floor=UNREACHABLE,
-            least=least * scale,
-            bound=Bound(z=settings.unproven_z, tolerance=tolerance),
-        ),
-        near=base,
+    cautious = replace(
+        programme,
+        floor=UNREACHABLE,
+        least=least * scale,
+        bound=Bound(z=settings.unproven_z, tolerance=programme.bound.tolerance),
     )
+    found = solve(cautious, near=base)
+    size, _ = doubt(arms, shares=found.shares, weights=weights)
+    if found.quality + KNOWN * size >= floor:
+        return found
+    # What looks best is known to miss the floor. The top tier, the last arm, may be unknown for
+    # want of traffic: it is served until it is known to miss the floor as well.
+    upper = arms.quality[:, -1] + settings.z * arms.deviation[:, -1]
+    up = programme.allowed[:, -1] & (upper >= floor)
+    allowed = programme.allowed.copy()
+    allowed[up, :-1] = False
+    return solve(replace(cautious, allowed=allowed), near=base)
 
 
 def _damped(

@@ -163,3 +163,14 @@ def test_a_steady_role_mix_is_remembered_and_a_moved_one_followed() -> None:
     assert role_mix(steady, settings=SETTINGS) == pytest.approx([0.5, 0.5], abs=0.01)
     moved = steady + merged(asked("b", epoch=30 + epoch, count=200) for epoch in range(10))
     assert role_mix(moved, settings=SETTINGS)[1] > 0.9
+
+
+def test_a_mix_that_is_known_to_miss_the_floor_gives_way_to_an_untried_top_tier() -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for _ in range(4_000):  # every request starts small, which is wrong too often; no check helps
+        small = Seen(tier="small", flagged=False, tokens_out=100)
+        rows.append(Observation(cell="r", attempts=(small,), label=float(rng.random() < 0.7)))
+    tally = tally_attempts(rows, epoch=1) + tally_labels(rows, epoch=1)
+    found = settled(tally.over(cells=("r",), prefixes=LAYOUT.arms.prefixes), situation())
+    assert found.shares[0, 2] > 0.9
