@@ -41,6 +41,7 @@ _CHOSEN: Final = {
     "roles": "role",
     "mode": "mode",
     "prices": '"provider/model"',
+    "evaluators": "<evaluator>",
 }
 
 

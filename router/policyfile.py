@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, JsonValue, field_validator, model_va
 
 from router.config import EnvName, Name
 from telemetry.configfile import Section
+from telemetry.evaluators import EvaluatorConfig
 from telemetry.records import Dialect, OnFail
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -289,4 +290,9 @@ class PolicyFile(Section):
     )
     reservations: ReservationsConfig = Field(default_factory=ReservationsConfig)
     callers: CallersConfig = Field(default_factory=CallersConfig)
+    evaluators: dict[Name, EvaluatorConfig] = Field(
+        default_factory=dict,
+        description="scale and labels of evaluators whose words on quality come in as spans or "
+        "feedback",
+    )
     alerts: AlertsConfig = Field(default_factory=AlertsConfig)
