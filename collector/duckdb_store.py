@@ -223,8 +223,8 @@ class DuckDBStore:
     def _roll_up(self, run: Runner, now_ns: int) -> int:
         kept = (now_ns - self._keep_days[1] * DAY_NS) // queries.MINUTE_NS
         edge = self._row(rollup_queries.EDGE)[0]
-        run(rollup_queries.TODO, {"edge": edge, "oldest": kept, "most": MINUTES_PER_ROLL_UP})
-        low, high, minutes = self._row(rollup_queries.TODO_RANGE)
+        run(rollup_queries.DUE, {"edge": edge, "oldest": kept, "most": MINUTES_PER_ROLL_UP})
+        low, high, minutes = self._row(rollup_queries.DUE_RANGE)
         if not minutes:
             return 0
         since = low * queries.MINUTE_NS - LATE_NS

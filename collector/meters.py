@@ -11,8 +11,11 @@ class Meters:
     """Counts what came in, what was kept and what was refused, and why."""
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
-        self.registry = registry
+        self.registry = CollectorRegistry()
+        self._count_intake(self.registry)
+        self._watch_the_store(self.registry)
+
+    def _count_intake(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "tierwise_collector_requests",
             "Export requests by signal, transport and answer",
@@ -55,6 +58,8 @@ class Meters:
             "Spans that a sampler kept for what became of them",
             registry=registry,
         )
+
+    def _watch_the_store(self, registry: CollectorRegistry) -> None:
         self.corrections = Counter(
             "tierwise_collector_corrections",
             "Stored calls whose role or counting changed when an ancestor arrived",

@@ -27,28 +27,28 @@ DIRTY: Final = "SELECT count(*) FROM dirty"
 
 _DIRTY_SLOT: Final = "CASE WHEN minute < $edge THEN minute // 60 * 60 ELSE minute END"
 # A backlog is worked off in steps, newest first, so that no commit waits long behind it.
-TODO: Final = (
+DUE: Final = (
     f"""
-CREATE OR REPLACE TEMP TABLE todo AS
+CREATE OR REPLACE TEMP TABLE due AS
 SELECT DISTINCT {_DIRTY_SLOT} AS minute
 FROM dirty WHERE minute >= $oldest ORDER BY minute DESC LIMIT $most
 """,
     f"""
-DELETE FROM dirty WHERE minute < $oldest OR {_DIRTY_SLOT} IN (SELECT minute FROM temp.todo)
+DELETE FROM dirty WHERE minute < $oldest OR {_DIRTY_SLOT} IN (SELECT minute FROM temp.due)
 """,
 )
-TODO_RANGE: Final = "SELECT min(minute), max(minute) + 60, count(*) FROM temp.todo"
-_IN_TODO: Final = "minute >= $low AND minute < $high AND minute IN (SELECT minute FROM temp.todo)"
+DUE_RANGE: Final = "SELECT min(minute), max(minute) + 60, count(*) FROM temp.due"
+_IN_DUE: Final = "minute >= $low AND minute < $high AND minute IN (SELECT minute FROM temp.due)"
 ROLL_UP: Final[tuple[str, ...]] = (
-    f"DELETE FROM rollups WHERE {_IN_TODO}",
-    f"DELETE FROM rollups_latency WHERE {_IN_TODO}",
-    f"DELETE FROM rollups_decisions WHERE {_IN_TODO}",
+    f"DELETE FROM rollups WHERE {_IN_DUE}",
+    f"DELETE FROM rollups_latency WHERE {_IN_DUE}",
+    f"DELETE FROM rollups_decisions WHERE {_IN_DUE}",
     f"""
 CREATE OR REPLACE TEMP TABLE fresh AS
 SELECT t.minute, c.role, c.tier, c.model, c.mode, c.task, c.weight, c.status, c.error_type,
   c.input_tokens, c.output_tokens, c.cache_read_tokens, c.cost_usd, c.quality, c.decision_id,
   c.latency_bucket, c.start_ns
-FROM calls c JOIN temp.todo t ON t.minute = {_slot("c.start_ns")}
+FROM calls c JOIN temp.due t ON t.minute = {_slot("c.start_ns")}
 WHERE c.counted AND c.start_ns >= $low * {_NS} AND c.start_ns < $high * {_NS}
 """,
     """
@@ -81,7 +81,7 @@ SELECT t.minute, d.role, d.tier_start AS tier, d.mode,
   coalesce(sum(d.attempts), 0)::BIGINT AS attempts,
   coalesce(sum(d.cost_usd), 0) AS cost_usd, count(d.cost_usd) AS cost_known,
   count(d.quality) AS graded, coalesce(sum(d.quality), 0) AS quality_sum
-FROM decisions d JOIN temp.todo t ON t.minute = {_slot("d.start_ns")}
+FROM decisions d JOIN temp.due t ON t.minute = {_slot("d.start_ns")}
 WHERE d.start_ns >= $low * {_NS} AND d.start_ns < $high * {_NS}
 GROUP BY t.minute, d.role, d.tier_start, d.mode ORDER BY t.minute
 """,
