@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.serving import (
     FREE,
     FREE_COLLECTOR,
@@ -57,6 +59,7 @@ class Day:
         return statuses
 
 
+@pytest.mark.timeout(150)
 def test_two_workers_and_their_successors_share_one_days_budget(tmp_path: Path) -> None:
     with provider() as upstream:
         day = Day(tmp_path, upstream)
