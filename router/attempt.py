@@ -1,8 +1,7 @@
 """One attempt: send the step to one model, take what comes back, have it judged."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -12,7 +11,7 @@ from yarl import URL
 from evals import sse
 from router import reasoning, reply
 from router.body import as_json
-from router.exchange import Exchange, Held, Trial
+from router.exchange import Exchange, Held, Trial, Waiting
 from router.judge import Judge
 from router.request import Request, Send
 from router.retry import retry_after_seconds
@@ -107,7 +106,7 @@ class Call:
         traceparent = propagation.format_traceparent(
             exchange.trace_id, trial.span_id, sampled=exchange.sampled
         )
-        with self._waiting():
+        with Waiting(self._exchange):
             self._answer = answer = await exchange.gateway.upstream.send(
                 _url(trial.target.base_url, exchange.endpoint.path, exchange.query),
                 [*self._way.passed_on, *trial.target.headers, ("traceparent", traceparent)],
@@ -121,7 +120,7 @@ class Call:
 
     async def _take_whole(self, answer: Answer) -> Ended:
         exchange, trial = self._exchange, self._trial
-        with self._waiting():
+        with Waiting(self._exchange):
             content = await answer.read(exchange.gateway.answer_bytes_max)
         if content is None:
             return await self._relay(answer)
@@ -190,7 +189,7 @@ class Call:
         """Take a stream up to the end of its first event, which may say that there is no more."""
         out: list[bytes] = []
         size, tail = 0, b""
-        with self._waiting():
+        with Waiting(self._exchange):
             async for piece in pieces:
                 out.append(reader.feed(piece))
                 size += len(piece)
@@ -218,7 +217,7 @@ class Call:
         exchange = self._exchange
         size = sum(map(len, out))
         try:
-            with self._waiting():
+            with Waiting(self._exchange):
                 async for piece in pieces:
                     out.append(reader.feed(piece))
                     size += len(piece)
@@ -275,16 +274,6 @@ class Call:
         return reply.error_event(self._exchange, error)
 
     # The attempt's end -------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Count the time inside as the provider's, not as our own overhead."""
-        clock = self._exchange.gateway.clock
-        began = clock.monotonic()
-        try:
-            yield
-        finally:
-            self._exchange.waited_seconds += clock.monotonic() - began
 
     def _down(self, answer: Answer, held: Held) -> Down:
         now_ns = self._exchange.gateway.clock.now_ns()

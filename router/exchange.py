@@ -212,6 +212,22 @@ class Exchange:
         return Content(request=self.request.body.raw[:bytes_max], answers=tuple(self.answers))
 
 
+class Waiting:
+    """A block that waits for somebody else; its time is not ours."""
+
+    __slots__ = ("_began", "_exchange")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        self._began = self._exchange.gateway.clock.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        ended = self._exchange.gateway.clock.monotonic()
+        self._exchange.waited_seconds += ended - self._began
+
+
 def _decision_id(gateway: Gateway) -> str:
     """Return a UUID of version 7 (RFC 9562): ids sort by the time they were drawn."""
     bits = gateway.rng.getrandbits(74)

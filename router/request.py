@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from router import body, headers
@@ -80,7 +81,7 @@ async def read(
         HungUp: the caller left.
     """
     received = scope["headers"]
-    if sum(len(name) + len(value) for name, value in received) > HEADER_BYTES_MAX:
+    if sum(map(len, chain.from_iterable(received))) > HEADER_BYTES_MAX:
         raise InvalidRequest(
             "headers_too_large",
             f"the headers are over {HEADER_BYTES_MAX // 1024} KiB",
