@@ -198,9 +198,12 @@ async def test_a_request_never_waits_for_a_collector_that_does_not_answer() -> N
     finally:
         await starting
         await leases.close()
+        server.close()
         for writer in taken:
             writer.close()
-        server.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        await server.wait_closed()
 
 
 async def test_the_gauge_shows_how_much_of_todays_budget_is_spent() -> None:
