@@ -99,7 +99,9 @@ EVALUATION_VERSION = Attribute("tierwise.check.version", "string", "event", "ver
 # fmt: on
 
 ROUTE_SPAN: Final = "route"  # followed by the role
-REPLAN_EVENT: Final = "tierwise.replan"  # a span event of the route span: the plan should be revised
+REPLAN_EVENT: Final = (
+    "tierwise.replan"  # a span event of the route span: the plan should be revised
+)
 EVALUATION_EVENT: Final = "gen_ai.evaluation.result"  # a log event, child of the attempt it judges
 
 # The provider of what the code tier answers: no model is called, so no gen_ai.* stands on its span.

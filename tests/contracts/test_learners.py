@@ -12,16 +12,24 @@ from hypothesis import strategies as st
 
 import learning
 from learning.learner import Declared, Learner
+from learning.revision import Revised, Revision
 from router.route import arms_over
 from telemetry.records import Arm, Context, Dialect, RoleSource
 
+
+def revised() -> Revised:
+    """A revision that knows one role, and arms of which a step may be offered none."""
+    shares = {"worker": {"t0/step": 0.3, "t1/accept": 0.1, "t2/accept": 0.6}}
+    return Revised(Revision(policy_hash="p", parent=None, shares=shares, evidence={}))
+
+
 # Every learner of the house, each with a way to make one.
-LEARNERS: dict[type, Callable[[], Learner]] = {Declared: Declared}
+LEARNERS: dict[type, Callable[[], Learner]] = {Declared: Declared, Revised: revised}
 
 ladders = st.integers(1, 6).map(lambda size: arms_over(tuple(f"t{n}" for n in range(size))))
 contexts = st.builds(
     Context,
-    role=st.sampled_from(["planner", "worker", "default"]),
+    role=st.sampled_from(["planner", "worker", "default", ""]),
     role_source=st.sampled_from(list(RoleSource)),
     dialect=st.sampled_from(list(Dialect)),
     mode=st.none() | st.sampled_from(["single", "debate"]),
