@@ -9,7 +9,9 @@ holds, and the others are asked to give back what they do not need.
 import asyncio
 import json
 import logging
+import math
 import os
+import sys
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import chain
@@ -226,7 +228,8 @@ class Budgets:
 
     def _part(self, worker: str) -> None:
         """Keep what a worker that leaves has spent; all else is free again."""
-        del self._workers[worker]
+        # A report of before that arrives only now must not count its spend again.
+        self._workers[worker] = _Worker(heard=-math.inf, number=sys.maxsize)
         for accounts in (self._daily, self._lasting):
             for account in accounts.values():
                 holding = account.holdings.pop(worker, None)

@@ -120,6 +120,15 @@ def test_a_worker_that_leaves_gives_all_it_did_not_spend_to_others() -> None:
     assert answer.workers == 1
 
 
+def test_a_report_that_arrives_after_the_good_bye_counts_nothing_twice() -> None:
+    desk = Desk()
+    desk.say(B, claim(100), leaving=True)
+    with pytest.raises(Stale):
+        desk.say(B, claim(100))
+    assert desk.ledger.spent("day") == 100
+    assert desk.say(A).workers == 1
+
+
 def test_a_worker_that_starts_hears_what_others_have_spent() -> None:
     desk = Desk()
     desk.say(A, claim(900, ceiling=900), leaving=True)
