@@ -76,8 +76,8 @@ def test_two_workers_and_their_successors_share_one_days_budget(tmp_path: Path) 
         service = day.start()
         try:
             ends = time.monotonic() + WAIT_SECONDS
-            # What a worker reported as under way counts as spent when its good-bye is not heard,
-            # because the collector ends at the same time: one step's bound each.
+            # A worker whose good-bye was not heard leaves behind what it last reported as under
+            # way: one step's bound each.
             while LIMIT - day.served * STEP >= 3 * BOUND or day.served == before:
                 day.ask(service, 2)
                 assert time.monotonic() < ends, f"only {day.served} steps were served"
