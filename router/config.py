@@ -88,6 +88,9 @@ class TimeoutsConfig(Section):
     connect_seconds: float = Field(2.0, gt=0, le=60, description="to connect")
     first_byte_seconds: float = Field(120.0, gt=0, le=3600, description="to the answer's headers")
     idle_seconds: float = Field(60.0, gt=0, le=3600, description="between two pieces of an answer")
+    head_seconds: float = Field(
+        10.0, gt=0, le=600, description="for a caller to send a request's head"
+    )
     body_seconds: float = Field(30.0, gt=0, le=600, description="for a caller to send its body")
 
 
@@ -98,6 +101,9 @@ class GatewayConfig(Section):
     workers: int = Field(1, ge=1, le=64, description="gateway processes")
     body_mb_max: int = Field(32, ge=1, le=512, description="largest request body")
     steps_max: int = Field(2_048, ge=1, le=65_536, description="steps in flight per worker")
+    connections_max: int = Field(
+        8_192, ge=1, le=65_536, description="connections of callers per worker; more get 503"
+    )
     upstream_connections_max: int = Field(
         1_024, ge=1, le=65_536, description="connections to providers per worker"
     )

@@ -27,6 +27,7 @@ from router.config import Config
 from router.gateway import Gateway, Load
 from router.lease import Leases
 from router.listen import Address
+from router.patience import patient
 from router.reload import Loaded, Reloader
 from router.request import Limits
 from router.sessions import Memory
@@ -215,7 +216,10 @@ def _server(config: Config, gateway: Gateway, health: Health) -> uvicorn.Server:
     return _Server(
         uvicorn.Config(
             create_app(gateway, health),
-            http="httptools",
+            http=patient(
+                head_seconds=config.gateway.timeouts.head_seconds,
+                connections_max=config.gateway.connections_max,
+            ),
             loop="uvloop",
             lifespan="off",
             access_log=False,
