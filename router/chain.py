@@ -6,7 +6,7 @@ from evals.steps import Step
 from router import codecall, headers, ladder, reply
 from router.attempt import Call, Delivered, Down, Ended, Way
 from router.codecall import Abstained
-from router.exchange import Exchange, Held
+from router.exchange import Exchange, Held, Waiting
 from router.judge import Judge
 from router.ladder import Candidate
 from router.request import Request, Send
@@ -147,9 +147,8 @@ class Chain:
         if pause is None or not self._gateway.retries.take():
             return None
         self._retried_tier = candidate.tier
-        began = self._gateway.clock.monotonic()
-        await self._gateway.clock.sleep(pause)
-        self._exchange.waited_seconds += self._gateway.clock.monotonic() - began
+        with Waiting(self._exchange):
+            await self._gateway.clock.sleep(pause)
         return candidate._replace(cause=Cause.RETRY)
 
     def _above(self, candidate: Candidate) -> Candidate | None:

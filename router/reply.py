@@ -9,7 +9,7 @@ from router.request import Send
 from router.upstream import Answer
 from telemetry import propagation
 from telemetry.errors import StepError
-from telemetry.records import Verdict
+from telemetry.records import Verdict, total_cost_usd
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -70,7 +70,7 @@ async def refuse(exchange: Exchange, error: StepError, send: Send) -> None:
     found: Headers = [_JSON, (b"content-length", b"%d" % len(content))]
     if error.retry_after_seconds is not None:
         found.append((b"retry-after", b"%d" % error.retry_after_seconds))
-    if error.status in (405,):
+    if error.status == 405:
         found.append((b"allow", b"POST"))
     found += _ours(exchange, with_cost=True)
     exchange.end(error.status, error.code)
@@ -134,12 +134,8 @@ def _answering(exchange: Exchange, running: Trial | None) -> tuple[str | None, s
 
 
 def _cost(exchange: Exchange) -> Headers:
-    total = 0.0
-    for attempt in exchange.attempts:
-        if attempt.cost_usd is None:
-            return []
-        total += attempt.cost_usd
-    return [(b"x-tierwise-cost-usd", b"%.10g" % total)]
+    total = total_cost_usd(exchange.attempts)
+    return [] if total is None else [(b"x-tierwise-cost-usd", b"%.10g" % total)]
 
 
 @lru_cache(maxsize=4_096)

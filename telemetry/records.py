@@ -4,6 +4,7 @@ Every record is frozen and whole: it crosses rooms and processes as it is. ``Non
 0 is zero, here and everywhere.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -212,9 +213,14 @@ class Outcome:
     @property
     def cost_usd(self) -> float | None:
         """Cost of all attempts; unknown as soon as one of them is unknown."""
-        total = 0.0
-        for attempt in self.attempts:
-            if attempt.cost_usd is None:
-                return None
-            total += attempt.cost_usd
-        return total
+        return total_cost_usd(self.attempts)
+
+
+def total_cost_usd(attempts: Iterable[Attempt]) -> float | None:
+    """Return what all attempts cost; unknown as soon as one of them is unknown."""
+    total = 0.0
+    for attempt in attempts:
+        if attempt.cost_usd is None:
+            return None
+        total += attempt.cost_usd
+    return total
