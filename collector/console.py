@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from collector import queries
 from collector.access import Access
 from collector.budgets import budget_routes
+from collector.control import Control
 from collector.decode import BadBody
 from collector.explain import explain, recent
 from collector.feedback import Feedback, feedback_row
@@ -44,6 +45,7 @@ class Parts:
     normaliser: Normaliser
     exports: Path  # a directory that the store may write to
     healthy: Callable[[], str | None]  # None, or why the collector cannot keep data
+    control: Control
 
 
 class SqlBody(BaseModel):
@@ -66,6 +68,8 @@ def console(parts: Parts) -> FastAPI:
     _add_data(app, parts)
     ledger = parts.exports.with_suffix(".budgets.json")
     app.include_router(budget_routes(path=ledger, clock=parts.clock, access=parts.access))
+    for routes in parts.control.routes:
+        app.include_router(routes)
     return app
 
 

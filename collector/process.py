@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +23,8 @@ import uvloop
 from collector.access import Access
 from collector.config import CollectorConfig
 from collector.console import Parts, console
+from collector.control import Control, Room
+from collector.desk import Desk, desk_path
 from collector.duckdb_store import DuckDBStore, exports_folder
 from collector.intake import Intake, Limits, Rules
 from collector.meters import Meters
@@ -35,6 +37,7 @@ from collector.writer import Writer
 from telemetry.clock import Clock, SystemClock
 from telemetry.errors import ConfigError
 from telemetry.prices import PriceBook
+from telemetry.terms import Terms
 
 DRAIN_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 30.0
@@ -52,11 +55,16 @@ class _Server(uvicorn.Server):
 
 
 def run(
-    config: CollectorConfig, *, policy_path: Path | None, pricing: Pricing | None = None
+    config: CollectorConfig,
+    *,
+    policy_path: Path | None,
+    pricing: Pricing | None = None,
+    terms: Callable[[], Terms | None] = lambda: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then answer what is under way, commit it and return 0.
 
-    ``pricing`` prices foreign calls; the catalogue's prices when absent.
+    ``pricing`` prices foreign calls; the catalogue's prices when absent. ``terms`` says what the
+    policy declares at the time it is asked; without any nothing is learned.
 
     Raises:
         ConfigError: a port is taken, a token is missing or the policy's evaluators are wrong.
@@ -71,8 +79,10 @@ def run(
     normaliser = Normaliser(policy_path)
     sockets = [listening(config.otlp_http), listening(config.console)]
     writer = Writer(lambda: _store(config, clock), meters=meters, clock=clock)
+    desk: Desk | None = None
     try:
         store = writer.start()
+        desk = Desk(desk_path(config.store))
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 50, 50)  # rows are short-lived and hold no cycles
@@ -84,12 +94,16 @@ def run(
             clock=clock,
             access=access,
             rules=Rules(pricing=pricing, normaliser=normaliser),
+            desk=desk,
+            terms=terms,
         )
         collector = Collector(wiring)
         return uvloop.run(collector.serve(sockets))
     finally:
         for each in sockets:
             each.close()
+        if desk is not None:
+            desk.close()
 
 
 def _hush() -> None:
@@ -147,6 +161,8 @@ class Wiring:
     clock: Clock
     access: Access
     rules: Rules
+    desk: Desk
+    terms: Callable[[], Terms | None]
 
 
 class Collector:
@@ -167,6 +183,16 @@ class Collector:
                 queue_rows=config.queue_spans, body_bytes=body_bytes, content=config.content
             ),
         )
+        self._control = Control(
+            Room(
+                desk=wiring.desk,
+                store=wiring.store,
+                terms=wiring.terms,
+                meters=meters,
+                clock=wiring.clock,
+                access=access,
+            )
+        )
         receiver = OtlpHttp(intake, access=access, meters=meters, body_bytes_max=body_bytes)
         parts = Parts(
             store=wiring.store,
@@ -177,12 +203,14 @@ class Collector:
             normaliser=wiring.rules.normaliser,
             exports=exports_folder(config.store),
             healthy=wiring.writer.trouble,
+            control=self._control,
         )
         self._servers = [_server(receiver), _server(console(parts))]
         self._make_rpc = partial(
             grpc_server, intake, access=access, meters=meters, body_bytes_max=body_bytes
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._ticking: asyncio.Task[None] | None = None
         self._rpc: grpc.aio.Server | None = None
 
     async def start(self, sockets: list[socket.socket]) -> int:
@@ -204,10 +232,13 @@ class Collector:
             asyncio.create_task(server.serve(sockets=[each]))
             for server, each in zip(self._servers, sockets, strict=True)
         ]
+        self._ticking = asyncio.create_task(self._control.run())
         return int(port)
 
     async def stop(self) -> bool:
         """Answer what is under way, commit it and close the store; say whether that worked."""
+        if self._ticking is not None:
+            self._ticking.cancel()  # a tick that has begun ends in its thread
         await self._intake.drain(DRAIN_SECONDS)
         for server in self._servers:
             server.should_exit = True

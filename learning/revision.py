@@ -60,7 +60,7 @@ def parse(text: str) -> Revision:
             policy_hash=str(content["policy_hash"]),
             parent=None if content["parent"] is None else str(content["parent"]),
             shares={
-                str(role): {str(_arm(arm)): float(share) for arm, share in arms.items()}
+                str(role): {str(parse_arm(arm)): float(share) for arm, share in arms.items()}
                 for role, arms in content["shares"].items()
             },
             evidence={
@@ -72,7 +72,8 @@ def parse(text: str) -> Revision:
         raise ValueError(f"not a revision: {error!r}") from error
 
 
-def _arm(text: str) -> Arm:
+def parse_arm(text: str) -> Arm:
+    """The arm that ``text`` (tier/on_fail) names; ValueError for an unknown on_fail."""
     tier, _, on_fail = text.rpartition("/")
     return Arm(tier=tier, on_fail=OnFail(on_fail))
 
@@ -88,7 +89,7 @@ class Revised:
     def __init__(self, revision: Revision) -> None:
         self._revision = revision
         self._shares = {
-            role: {_arm(arm): share for arm, share in arms.items()}
+            role: {parse_arm(arm): share for arm, share in arms.items()}
             for role, arms in revision.shares.items()
         }
 

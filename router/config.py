@@ -9,12 +9,11 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from collector.config import CollectorConfig
 from telemetry.config import PriceConfig, TelemetryConfig
-from telemetry.configfile import Section
+from telemetry.configfile import EnvName, Section
 from telemetry.records import Dialect
 
 OURS = "tierwise"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 # Headers that a table of fixed headers may not hold, and what to do instead.
@@ -34,15 +33,6 @@ def _name(value: str) -> str:
         raise ValueError(
             f"{value!r} is not a name: up to 64 of a-z, 0-9, '.', '_' and '-', "
             "and the first a letter or digit"
-        )
-    return value
-
-
-def _env_name(value: str) -> str:
-    if not _ENV_NAME.fullmatch(value):
-        raise ValueError(
-            "is not the name of an environment variable; write the name here and keep the "
-            "secret itself in the environment"
         )
     return value
 
@@ -77,7 +67,6 @@ def _base_url(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-EnvName = Annotated[str, AfterValidator(_env_name)]
 Listen = Annotated[str, AfterValidator(_listen)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 

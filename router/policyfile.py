@@ -7,9 +7,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from router.config import EnvName, Name
+from router.config import Name
+from telemetry.alerting import AlertsConfig
 from telemetry.configfile import Section
 from telemetry.evaluators import EvaluatorConfig
+from telemetry.learnconfig import LearningConfig
 from telemetry.records import Dialect, OnFail
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -237,37 +239,6 @@ class CallersConfig(Section):
     )
 
 
-class CostAlertConfig(Section):
-    """The alert on spend."""
-
-    budget_usd_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        description="planned spend"
-    )
-
-
-class QualityAlertConfig(Section):
-    """The alert on quality."""
-
-    sample: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="share of answers that are judged"
-    )
-
-
-class NotifyConfig(Section):
-    """Where alerts go."""
-
-    kind: Literal["webhook"] = Field(description="what is called")
-    url_env: EnvName = Field(description="environment variable that holds its address")
-
-
-class AlertsConfig(Section):
-    """Both alerts; a policy that learns needs both."""
-
-    cost: CostAlertConfig | None = Field(None, description="cost alert")
-    quality: QualityAlertConfig | None = Field(None, description="quality alert")
-    notify: tuple[NotifyConfig, ...] = Field((), description="sinks", max_length=16)
-
-
 class PolicyFile(Section):
     """policy.toml, whole."""
 
@@ -296,3 +267,4 @@ class PolicyFile(Section):
         "feedback",
     )
     alerts: AlertsConfig = Field(default_factory=AlertsConfig)
+    learning: LearningConfig = Field(default_factory=LearningConfig)

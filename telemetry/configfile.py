@@ -1,16 +1,30 @@
 """Load one TOML file into one frozen model; every fault is worded for the person who wrote it."""
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from telemetry.errors import ConfigError
 
 FILE_BYTES_MAX = 1_048_576
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+def _env_name(value: str) -> str:
+    if not _ENV_NAME.fullmatch(value):
+        raise ValueError(
+            "is not the name of an environment variable; write the name here and keep the "
+            "secret itself in the environment"
+        )
+    return value
+
+
+EnvName = Annotated[str, AfterValidator(_env_name)]
 
 
 class Section(BaseModel):

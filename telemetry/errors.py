@@ -55,9 +55,11 @@ CODES: Final[dict[str, Code]] = {
     "check_failed": Code(422, "No tier's answer passed the role's checks, and it wants no other."),
     "no_answer": Code(502, "The role's code function has no answer, and no tier is above it."),
     "upstream_unreachable": Code(502, "No connection to the provider could be made."),
+    "upstream_denied": Code(502, "The provider refuses the gateway's own key or account."),
     "upstream_broken": Code(502, "The provider's answer broke off before it began."),
     "upstream_timeout": Code(504, "The provider did not begin to answer in time."),
     "draining": Code(503, "The gateway is shutting down; another one should be asked."),
+    "collector_away": Code(503, "The collector, which keeps feedback, cannot be asked now."),
     "too_many_steps": Code(503, "The gateway holds as many steps as it may."),
     "internal": Code(500, "A fault of tierwise itself; the log has the details."),
 }

@@ -22,6 +22,7 @@ from router.reload import build
 from router.roles import DEFAULT
 from router.settings import Overrides, load, load_config
 from router.supervise import Child, Supervisor
+from router.terms import TermsFile
 from telemetry.clock import Clock, SystemClock
 from telemetry.configfile import read
 from telemetry.errors import ConfigError
@@ -65,7 +66,13 @@ def run_collector(files: Files) -> int:
     )
     config = load_config(files.config_path, files.overrides)
     prices = PriceBook(config.prices, at=datetime.now(UTC))
-    return run(config.collector, policy_path=files.policy_path, pricing=BookPricing(prices))
+    terms = TermsFile(files.config_path, files.policy_path, clock=SystemClock())
+    return run(
+        config.collector,
+        policy_path=files.policy_path,
+        pricing=BookPricing(prices),
+        terms=terms.current,
+    )
 
 
 def checked(files: Files) -> tuple[Config, PolicyFile]:

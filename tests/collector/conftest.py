@@ -15,6 +15,7 @@ import pytest
 from collector.access import Access
 from collector.config import CollectorConfig
 from collector.decode import Reception
+from collector.desk import Desk, desk_path
 from collector.duckdb_store import DuckDBStore
 from collector.intake import Intake, Rules
 from collector.meters import Meters
@@ -26,6 +27,7 @@ from collector.writer import Writer
 from telemetry.clock import ManualClock, SystemClock
 from telemetry.config import PriceConfig
 from telemetry.prices import PriceBook
+from telemetry.terms import Terms
 from tests.collector.otlp import NOW_NS
 
 PRICES = {
@@ -96,7 +98,12 @@ Start = Callable[..., Awaitable[Running]]
 
 @asynccontextmanager
 async def running(
-    folder: Path, *, token: str | None = None, policy: Path | None = None, **settings: Any
+    folder: Path,
+    *,
+    token: str | None = None,
+    policy: Path | None = None,
+    terms: Terms | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
     meters, clock = Meters(), Clock(NOW_NS + 10**9)
     config = CollectorConfig(
@@ -107,11 +114,13 @@ async def running(
         lambda: DuckDBStore(config.store, now_ns=clock.now_ns()), meters=meters, clock=clock
     )
     store = writer.start()
+    desk = Desk(desk_path(config.store))
     collector = Collector(
         Wiring(
             config=config, store=store, writer=writer, meters=meters, clock=clock,
             access=Access(token),
             rules=Rules(pricing=pricing(), normaliser=Normaliser(policy)),
+            desk=desk, terms=lambda: terms,
         )
     )  # fmt: skip
     sockets = [listening(config.otlp_http), listening(config.console)]
@@ -128,6 +137,7 @@ async def running(
         assert await collector.stop()
         for each in sockets:
             each.close()
+        desk.close()
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 
 from collector.config import CollectorConfig
 from collector.console import Parts, console
+from collector.control import Control, Room
+from collector.desk import Desk
 from collector.dialects import table
 from collector.duckdb_store import DuckDBStore
 from collector.meters import Meters
@@ -59,13 +61,20 @@ def test_the_examples_in_sql_run(store: DuckDBStore, page: str) -> None:
 def test_every_route_is_described(tmp_path: Path) -> None:
     page = text("collector.md")
     nothing: Any = None
+    desk = Desk(tmp_path / "t.desk")
+    room = Room(
+        desk=desk, store=nothing, terms=lambda: None, meters=Meters(), clock=SystemClock(),
+        access=nothing,
+    )  # fmt: skip
     parts = Parts(
         store=nothing, intake=nothing, meters=Meters(), clock=SystemClock(), access=nothing,
         normaliser=nothing, exports=tmp_path, healthy=lambda: None,
+        control=Control(room),
     )  # fmt: skip
     for path, methods in console(parts).openapi()["paths"].items():
         for method in methods:
             assert re.search(rf"`{method.upper()} {re.escape(path)}[?`]", page), (method, path)
+    desk.close()
 
 
 def test_every_metric_is_described_and_exists() -> None:

@@ -1,0 +1,66 @@
+"""The control room: what the collector decides from the facts it keeps, one tick after another.
+
+A tick runs in a thread of its own, so that neither receiving nor committing waits for it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import APIRouter
+
+from collector.access import Access
+from collector.desk import Desk
+from collector.meters import Meters
+from collector.store import Store
+from telemetry.clock import Clock
+from telemetry.errors import TierwiseError
+from telemetry.terms import Terms
+
+TICK_SECONDS_MAX: Final = 10.0  # alerts do not wait for a slow learner
+
+log = logging.getLogger("tierwise.collector")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """What every part of the control room works with.
+
+    ``terms`` gives the policy's present terms; None while no policy was named.
+    """
+
+    desk: Desk
+    store: Store
+    terms: Callable[[], Terms | None]
+    meters: Meters
+    clock: Clock
+    access: Access
+
+
+class Control:
+    """The parts, ticked in order; one that fails is logged and does not stop the others."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._parts: list[tuple[str, Callable[[int], None]]] = []
+        self.routes: list[APIRouter] = []
+
+    def tick(self, now_ns: int) -> None:
+        """Let every part look at what is new; called from one thread at a time."""
+        for name, part in self._parts:
+            try:
+                part(now_ns)
+            except TierwiseError as error:
+                log.error("%s: %s; it is tried again with the next tick", name, error)
+            except Exception:  # one part's fault must not stop the others
+                log.exception("%s failed; it is tried again with the next tick", name)
+
+    async def run(self) -> None:
+        """Tick until cancelled; the pace is real time, what a tick looks at is the clock's."""
+        while True:
+            terms = self._room.terms()
+            seconds = TICK_SECONDS_MAX if terms is None else terms.learning.tick_seconds
+            await asyncio.sleep(min(seconds, TICK_SECONDS_MAX))
+            await asyncio.to_thread(self.tick, self._room.clock.now_ns())

@@ -1,0 +1,32 @@
+"""The `[learning]` table of policy.toml: how far and how fast a learned policy may move."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from telemetry.configfile import Section
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class LearningConfig(Section):
+    """Limits of what is learned; moves in the safe direction never wait for them."""
+
+    tick_seconds: float = Field(
+        10.0, ge=0.2, le=3_600, description="how often the collector looks at new outcomes"
+    )
+    step_max: Share = Field(
+        0.2, description="share of a role's steps that one revision may move to cheaper arms"
+    )
+    dwell_seconds: float = Field(
+        300.0,
+        ge=0,
+        le=604_800,
+        description="time between two revisions that move a role to cheaper arms",
+    )
+    rollout: Share = Field(
+        1.0, description="share of sessions that get a new revision, always the same sessions"
+    )
+    history_days: int = Field(
+        28, ge=1, le=400, description="how far back outcomes count as evidence"
+    )

@@ -1,0 +1,48 @@
+"""The standing policy's document: round trip, equality by text, refusal of what is none."""
+
+import pytest
+
+from learning import standing
+from learning.revision import Revision
+from learning.standing import Standing
+from telemetry.records import Arm, OnFail
+
+
+def _revision(share: float) -> Revision:
+    return Revision(
+        policy_hash="abc",
+        parent=None,
+        shares={"worker||": {"small/step": share, "frontier/accept": 1.0 - share}},
+        evidence={},
+    )
+
+
+def _whole() -> Standing:
+    return Standing(
+        revision=_revision(0.5),
+        previous=_revision(0.25),
+        rollout=0.2,
+        pins={"critic": Arm(tier="mid", on_fail=OnFail.ACCEPT)},
+    )
+
+
+def test_a_document_comes_back_as_it_went() -> None:
+    assert standing.parse(_whole().text) == _whole()
+    assert standing.parse(Standing().text) == Standing()
+
+
+def test_the_tag_changes_with_anything_that_matters() -> None:
+    tags = {_whole().etag, Standing().etag, Standing(rollout=0.5).etag}
+    assert len(tags) == 3
+    assert _whole().etag == standing.parse(_whole().text).etag
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null", "7", '{"format": 9}', "not json"])
+def test_what_is_no_document_is_refused_with_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - json's own error is one
+        standing.parse(text)
+
+
+def test_a_rollout_beyond_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="rollout"):
+        Standing(rollout=1.5)
