@@ -28,9 +28,7 @@ def find(policy: Policy, name: str) -> dict[str, Any]:
     for known, what in names(policy):
         if known == name:
             return _entry(known, what)
-    raise InvalidRequest(
-        "unknown_model", f"no model {name[:100]!r}", hint="GET /v1/models lists them"
-    )
+    raise InvalidRequest("not_found", f"no model {name[:100]!r}", hint="GET /v1/models lists them")
 
 
 def names(policy: Policy) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The gateway's web application: the data path in front, a few quiet routes behind it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,13 +8,16 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from router import aliases, envelopes, step
+from router.callers import Caller
+from router.feedback import FEEDBACK_BYTES_MAX, FEEDBACK_PATH
 from router.gateway import Gateway
+from router.quiet import PLACE, Quiet
 from router.request import ENDPOINTS
-from telemetry.errors import InvalidRequest, StepError
-from telemetry.records import Dialect
+from telemetry.errors import Internal, InvalidRequest, Overloaded, StepError
 
 SERVICE: Final = "tierwise"
 
@@ -34,8 +38,10 @@ def create_app(gateway: Gateway, health: Health) -> FastAPI:
     app = GatewayApp(gateway)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(StepError, _refused)
+    app.add_exception_handler(Exception, _broken)
     _add_health(app, gateway, health)
     _add_models(app, gateway)
+    _add_feedback(app, gateway)
     return app
 
 
@@ -53,6 +59,7 @@ class GatewayApp(FastAPI):
             if endpoint is not None:
                 await step.serve(self._gateway, endpoint, scope, receive, send)
                 return
+            send = Quiet(self._gateway, scope).marked(send)
         await super().__call__(scope, receive, send)
 
 
@@ -89,21 +96,63 @@ def _add_health(app: FastAPI, gateway: Gateway, health: Health) -> None:
 def _add_models(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
-        loaded = gateway.loaded()
-        loaded.callers.identify(*_keys(request))
-        return aliases.listing(loaded.policy)
+        _caller(gateway, request)
+        return aliases.listing(gateway.loaded().policy)
 
     @app.get("/v1/models/{name:path}")
     async def model(name: str, request: Request) -> dict[str, Any]:
-        loaded = gateway.loaded()
-        loaded.callers.identify(*_keys(request))
-        return aliases.find(loaded.policy, name)
+        _caller(gateway, request)
+        return aliases.find(gateway.loaded().policy, name)
 
 
-def _keys(request: Request) -> tuple[bytes | None, bytes | None]:
+def _add_feedback(app: FastAPI, gateway: Gateway) -> None:
+    @app.post(FEEDBACK_PATH)
+    async def feedback(request: Request) -> Response:
+        caller = _caller(gateway, request)
+        content = await _body(gateway, request)
+        if gateway.feedback is None:
+            raise Overloaded("collector_away", "this gateway has no collector to keep feedback")
+        quiet = _quiet(request)
+        began = gateway.clock.monotonic()
+        try:
+            kept = await gateway.feedback.forward(
+                content, known=caller is not None, traceparent=quiet.traceparent
+            )
+        finally:
+            quiet.waited(gateway.clock.monotonic() - began)
+        body = kept.body
+        if kept.error is not None:
+            body = envelopes.relayed(kept.error, quiet.dialect, request_id=quiet.id)
+        return _json(body, status=kept.status, retry_after_seconds=kept.retry_after_seconds)
+
+
+async def _body(gateway: Gateway, request: Request) -> bytes:
+    """Return a small body.
+
+    Raises:
+        InvalidRequest: it is over 64 KiB or does not arrive in time.
+    """
+    content = bytearray()
+    try:
+        async with asyncio.timeout(gateway.limits.body_seconds):
+            async for piece in request.stream():
+                content += piece
+                if len(content) > FEEDBACK_BYTES_MAX:
+                    raise InvalidRequest(
+                        "body_too_large",
+                        f"the body is over {FEEDBACK_BYTES_MAX // 1024} KiB",
+                        hint="send less: one piece of feedback is a few hundred bytes",
+                    )
+    except (TimeoutError, ClientDisconnect) as error:
+        raise InvalidRequest("request_timeout", "the body did not arrive in time") from error
+    return bytes(content)
+
+
+def _caller(gateway: Gateway, request: Request) -> Caller | None:
+    """Return who calls; raise ``Unauthorized`` unless that is known where it has to be."""
     authorization = request.headers.get("authorization")
     api_key = request.headers.get("x-api-key")
-    return (
+    return gateway.loaded().callers.identify(
         authorization.encode("latin-1") if authorization else None,
         api_key.encode("latin-1") if api_key else None,
     )
@@ -114,13 +163,27 @@ def _refused(request: Request, error: Exception) -> Response:
     return _enveloped(request, error)
 
 
+def _broken(request: Request, _: Exception) -> Response:
+    """Answer what nobody foresaw; the server logs it."""
+    return _enveloped(
+        request,
+        Internal(
+            "internal",
+            "tierwise could not answer this because of a fault of its own",
+            hint="the gateway's log has the details",
+        ),
+    )
+
+
 def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path[:200]
     if error.status_code == 405:
-        return _enveloped(
+        reply = _enveloped(
             request, InvalidRequest("method_not_allowed", f"{path} takes another method")
         )
+        reply.headers.update(error.headers or {})
+        return reply
     return _enveloped(
         request, InvalidRequest("not_found", f"no route {path}", hint=_nearest_route(path))
     )
@@ -134,9 +197,16 @@ def _nearest_route(path: str) -> str:
 
 
 def _enveloped(request: Request, error: StepError) -> Response:
-    dialect = Dialect.MESSAGES if "anthropic-version" in request.headers else Dialect.CHAT
-    return Response(
-        envelopes.body(error, dialect, request_id=""),
-        status_code=error.status,
-        media_type="application/json",
-    )
+    body = _quiet(request).body(error)
+    return _json(body, status=error.status, retry_after_seconds=error.retry_after_seconds)
+
+
+def _json(body: bytes, *, status: int, retry_after_seconds: int | None) -> Response:
+    headers = {} if retry_after_seconds is None else {"retry-after": str(retry_after_seconds)}
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def _quiet(request: Request) -> Quiet:
+    found = request.scope[PLACE]
+    assert isinstance(found, Quiet)
+    return found

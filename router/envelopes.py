@@ -1,5 +1,6 @@
 """Our errors in the words of the caller's dialect."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +12,15 @@ from telemetry.records import Dialect
 def body(error: StepError, dialect: Dialect, *, request_id: str) -> bytes:
     """Return ``error`` as the JSON body that the dialect's clients parse."""
     return msgspec.json.encode(_envelope(error, dialect, request_id))
+
+
+def relayed(said: Mapping[str, Any], dialect: Dialect, *, request_id: str) -> bytes:
+    """Return another server's error (its type, code and message) as the dialect's clients parse it.
+
+    Of ``said`` only those three are taken, as text.
+    """
+    known = {key: str(said.get(key, "")) for key in ("message", "type", "code")}
+    return msgspec.json.encode(_wrapped(known, dialect, request_id))
 
 
 def event(error: StepError, dialect: Dialect, *, request_id: str) -> bytes:
@@ -33,6 +43,10 @@ def _envelope(error: StepError, dialect: Dialect, request_id: str) -> dict[str, 
     said: dict[str, Any] = {"message": str(error), "type": error.type, "code": error.code}
     if isinstance(error, BudgetExceeded):
         said["budget"] = error.budget
+    return _wrapped(said, dialect, request_id)
+
+
+def _wrapped(said: dict[str, Any], dialect: Dialect, request_id: str) -> dict[str, Any]:
     if dialect is Dialect.MESSAGES:
         return {"type": "error", "error": said, "request_id": request_id}
     return {"error": said | {"param": None}}

@@ -87,7 +87,7 @@ class Exchange:
             query=scope.get("query_string", b"").decode("latin-1"),
             loaded=gateway.loaded(),
             started=gateway.clock.monotonic(),
-            decision_id=_decision_id(gateway),
+            decision_id=decision_id(gateway),
             trace_id=parent.trace_id if parent else propagation.new_trace_id(gateway.rng),
             span_id=propagation.new_span_id(gateway.rng),
             parent=parent,
@@ -228,7 +228,7 @@ class Waiting:
         self._exchange.waited_seconds += ended - self._began
 
 
-def _decision_id(gateway: Gateway) -> str:
+def decision_id(gateway: Gateway) -> str:
     """Return a UUID of version 7 (RFC 9562): ids sort by the time they were drawn."""
     bits = gateway.rng.getrandbits(74)
     stamp = gateway.clock.now_ns() // 1_000_000 & 0xFFFFFFFFFFFF

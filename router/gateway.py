@@ -7,6 +7,7 @@ from typing import Protocol
 
 from learning.learner import Learner
 from router.breaker import Breakers, RetryBudget
+from router.feedback import FeedbackDesk
 from router.reload import Loaded
 from router.request import Limits
 from router.sessions import Memory
@@ -59,5 +60,6 @@ class Gateway:
     retries: RetryBudget
     memory: Memory
     spending: Spending = field(default_factory=Spending)
+    feedback: FeedbackDesk | None = None  # None: there is no console to hand it to
     answer_bytes_max: int = 16_777_216  # a longer answer is relayed unread
     content_bytes_max: int | None = None  # of each body; None: text is not recorded

@@ -24,6 +24,7 @@ from router.app import Health, create_app
 from router.breaker import Breakers, RetryBudget
 from router.budget import Ledger
 from router.config import Config
+from router.feedback import FeedbackDesk
 from router.gateway import Gateway, Load
 from router.lease import Leases
 from router.listen import Address
@@ -93,6 +94,7 @@ async def _serve(
     )
     upstream = AiohttpUpstream(config.gateway)
     leases = _leases(config, reloader, meters=meters, clock=clock, environment=environment)
+    feedback = _feedback(config, environment=environment)
     gateway = Gateway(
         loaded=lambda: reloader.current,
         learner=Declared(),
@@ -110,6 +112,7 @@ async def _serve(
         retries=RetryBudget(clock=clock),
         memory=Memory(clock=clock),
         spending=leases.spending,
+        feedback=feedback,
         content_bytes_max=config.telemetry.content_bytes_max if config.telemetry.content else None,
     )
     server = _server(config, gateway, _health(worker, reloader, meters, clock=clock))
@@ -127,6 +130,7 @@ async def _serve(
         await leases.close()
         await reloader.current.policy.close()
         await upstream.close()
+        await feedback.close()
         await exporter.close()
 
 
@@ -186,6 +190,14 @@ def _leases(
         clock=clock,
         meters=meters,
         wanted=lambda: bool(reloader.current.policy.file.budgets),
+    )
+
+
+def _feedback(config: Config, *, environment: Mapping[str, str]) -> FeedbackDesk:
+    token_env = config.collector.token_env
+    address = Address.parse(config.collector.console, where="collector.console")
+    return FeedbackDesk(
+        console=address.reachable.url, token=environment.get(token_env) if token_env else None
     )
 
 

@@ -40,7 +40,7 @@ CODES: Final[dict[str, Code]] = {
     "missing_model": Code(400, "The body names no model."),
     "unknown_model": Code(400, "The model is neither an alias nor a model of the policy."),
     "invalid_header": Code(400, "A header of ours holds a value that cannot be used."),
-    "not_found": Code(404, "No such route."),
+    "not_found": Code(404, "No such route, or no model of that name."),
     "method_not_allowed": Code(405, "The route takes another method."),
     "request_timeout": Code(408, "The body did not arrive in time."),
     "body_too_large": Code(413, "The body is over the gateway's limit."),

@@ -20,7 +20,9 @@ from evals.standin.running import Serving, serving
 from learning.learner import Declared
 from router.app import Health, create_app
 from router.breaker import Breakers, RetryBudget
+from router.feedback import FeedbackDesk
 from router.gateway import Gateway, Load
+from router.patience import patient
 from router.reload import build
 from router.request import Limits
 from router.sessions import Memory
@@ -181,6 +183,7 @@ def make_gateway(
     limits: Limits | None = None,
     content_bytes_max: int | None = None,
     directory: Path | None = None,
+    feedback: FeedbackDesk | None = None,
 ) -> Gateway:
     """Return the parts that serve steps, wired as a gateway process wires them."""
     loaded = build(config, policy, environment=environment or {}, today=TODAY, directory=directory)
@@ -200,6 +203,7 @@ def make_gateway(
         memory=Memory(clock=clock),
         answer_bytes_max=answer_bytes_max,
         content_bytes_max=content_bytes_max,
+        feedback=feedback,
     )
 
 
@@ -221,6 +225,7 @@ async def running(
     limits: Limits | None = None,
     content_bytes_max: int | None = None,
     directory: Path | None = None,
+    feedback: FeedbackDesk | None = None,
 ) -> AsyncIterator[Running]:
     """Serve a gateway from the running event loop."""
     kept = Kept()
@@ -236,6 +241,7 @@ async def running(
         limits=limits,
         content_bytes_max=content_bytes_max,
         directory=directory,
+        feedback=feedback,
     )
     app = create_app(
         gateway,
@@ -250,7 +256,7 @@ async def running(
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=patient(head_seconds=WAIT_SECONDS, connections_max=4_096),
             lifespan="off",
             log_level="warning",
             access_log=False,
@@ -267,6 +273,8 @@ async def running(
             server.should_exit = True
             await serve
             await upstream.close()
+            if feedback is not None:
+                await feedback.close()
 
 
 @dataclass(kw_only=True)

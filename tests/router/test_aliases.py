@@ -39,4 +39,4 @@ def test_one_name_is_found_and_a_strange_one_is_not(policy: Policy) -> None:
     assert aliases.find(policy, "standin/standin-mid")["id"] == "standin/standin-mid"
     with pytest.raises(InvalidRequest) as refused:
         aliases.find(policy, "tierwise/nobody")
-    assert refused.value.code == "unknown_model"
+    assert refused.value.code == "not_found"

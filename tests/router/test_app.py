@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -264,19 +263,52 @@ async def test_a_role_header_cannot_add_lines_to_a_reply(door: House) -> None:
     assert (decision.context.role_unknown or "").isprintable()
 
 
-@pytest.mark.parametrize("path", ["/v1/chat", "/chat/completions", "/", "/v1/v1/responses", "/x"])
-async def test_a_route_that_is_not_there_is_not_found(door: House, path: str) -> None:
-    reply = await wire.send(door.gateway.port, request(path))
-    assert reply.status == 404
-    assert json.loads(reply.body)["error"]["code"] == "not_found"
+OUTSIDE = [
+    ("GET", "/v1/models", KEY, 200, None),
+    ("GET", "/v1/models/tierwise/worker", KEY, 200, None),
+    ("GET", "/v1/models", "wrong", 401, "unknown_key"),
+    ("GET", "/v1/models/tierwise/worker", "", 401, "missing_key"),
+    ("GET", "/v1/models/gpt-99", KEY, 404, "not_found"),
+    ("PUT", "/v1/models", KEY, 405, "method_not_allowed"),
+    ("GET", "/v1/feedback", KEY, 405, "method_not_allowed"),
+    ("POST", "/v1/feedback", "wrong", 401, "unknown_key"),
+    ("POST", "/v1/feedback", KEY, 503, "collector_away"),
+    ("POST", "/livez", KEY, 405, "method_not_allowed"),
+    ("POST", "/v1/chat", KEY, 404, "not_found"),
+    ("POST", "/chat/completions", KEY, 404, "not_found"),
+    ("POST", "/v1/v1/responses", KEY, 404, "not_found"),
+    ("POST", "/v1/messages/batches", KEY, 404, "not_found"),
+    ("GET", "/", KEY, 404, "not_found"),
+    ("GET", "/livez", "", 200, None),
+    ("GET", "/readyz", "", 200, None),
+    ("GET", "/metrics", "", 200, None),
+]
+
+
+@pytest.mark.parametrize("anthropic", [True, False])
+@pytest.mark.parametrize("case", OUTSIDE)
+async def test_replies_that_are_no_steps_carry_our_headers_and_the_callers_envelope(
+    door: House, case: tuple[str, str, str, int, str | None], anthropic: bool
+) -> None:
+    method, path, key, status, code = case
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+    lines = [f"{method} {path} HTTP/1.1", "host: x", "content-length: 0", f"traceparent: {parent}"]
+    lines += [f"x-api-key: {key}"] if key else []
+    lines += ["anthropic-version: 2023-06-01"] if anthropic else []
+    reply = await wire.send(door.gateway.port, "\r\n".join([*lines, "", ""]).encode())
+    assert reply.status == status
+    assert float(reply.headers["x-tierwise-overhead-ms"]) >= 0.0
+    assert len(reply.headers["x-tierwise-decision"]) == 36
+    trace = reply.headers["traceparent"].split("-")
+    assert (trace[1], trace[3]) == (parent[3:35], "00")
+    assert trace[2] != parent[36:52]
+    assert CANARY not in str(reply)
+    if code is not None:
+        in_messages = anthropic or path.startswith("/v1/messages")
+        assert error_of(reply, MESSAGES if in_messages else CHAT)["code"] == code
+        if status == 405:
+            assert reply.headers["allow"]
     assert door.billed() == []
-
-
-async def test_the_listing_of_models_wants_a_key_too(door: House) -> None:
-    for path in ("/v1/models", "/v1/models/tierwise/worker"):
-        for key, status in (("wrong", 401), (KEY, 200)):
-            head = f"GET {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\n\r\n"
-            assert (await wire.send(door.gateway.port, head.encode())).status == status
 
 
 async def test_health_needs_no_key_and_says_how_things_are(door: House) -> None:
