@@ -257,4 +257,5 @@ def _decision(frame: Frame, slots: list[Any], attributes: str | None) -> Decisio
         error_type=slots[_ERROR],
         latency_bucket=bucket(frame.end_ns - frame.start_ns),
         attributes=attributes,
+        cell=slots[SLOTS["cell"]],
     )

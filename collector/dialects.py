@@ -278,6 +278,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     _field("escalated_from", _TEXT, tierwise="tierwise.escalated_from"),
     _field("policy_hash", _TEXT, tierwise="tierwise.policy.hash"),
     _field("revision", _TEXT, tierwise="tierwise.revision"),
+    _field("cell", _TEXT, tierwise="tierwise.cell"),
     _field("role_source", _TEXT, tierwise="tierwise.role.source"),
     _field("role_unknown", _TEXT, tierwise="tierwise.role.unknown"),
     _field("tier_start", _TEXT, tierwise="tierwise.tier.start"),

@@ -100,7 +100,9 @@ INSERT INTO state VALUES ('hourly_before_minute', 0);
 CREATE TABLE notes (name VARCHAR NOT NULL, at_ns BIGINT NOT NULL, amount BIGINT NOT NULL);
 """
 
-MIGRATIONS: Final[tuple[tuple[int, str], ...]] = ((1, _M001),)
+_M002: Final = "ALTER TABLE decisions ADD COLUMN cell VARCHAR"
+
+MIGRATIONS: Final[tuple[tuple[int, str], ...]] = ((1, _M001), (2, _M002))
 
 
 def migrate(connection: Connection, *, now_ns: int) -> int:

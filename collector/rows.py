@@ -136,6 +136,7 @@ class DecisionRow(msgspec.Struct, kw_only=True, gc=False):
     error_type: str | None
     latency_bucket: int
     attributes: str | None
+    cell: str | None  # role|mode|kind that its outcome teaches; absent where nothing learns
 
 
 class LogRow(msgspec.Struct, kw_only=True, gc=False):

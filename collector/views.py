@@ -25,7 +25,7 @@ SELECT make_timestamp_ns(start_ns) AS started_at, (end_ns - start_ns) / 1e9 AS s
   task, key_name, tier_start, on_fail, string_split(offered, ',') AS offered, propensity, reason,
   explore, pinned, policy_hash, revision, tier, model, attempts, escalated_from,
   escalated_from IS NOT NULL AS escalated, cost_usd, quality, quality_source, overhead_ms,
-  http_status, status = 2 OR error_type IS NOT NULL AS failed, error_type
+  http_status, status = 2 OR error_type IS NOT NULL AS failed, error_type, cell
 FROM decisions
 """,
     """

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from evals.catalogue import build_checks
 from evals.checks import close_checks
+from learning.features import cell
 from learning.learner import Learner
 from router.code import function_of, target_of
 from router.policyfile import PinConfig, PolicyFile, ShapeRule
@@ -127,6 +128,12 @@ class Policy:
             )
         return route
 
+    def observed(self, role: str, mode: str | None, dialect: Dialect) -> bool:
+        """Say whether outcomes of such steps teach a learner, so that their shape matters."""
+        rules_mode = mode if (role, mode) in self.rules else None
+        route = self._table.get((role, rules_mode, dialect))
+        return route is not None and route.observed
+
     def decide(
         self, context: Context, *, decision_id: str, at_ns: int, learner: Learner
     ) -> Decision:
@@ -158,6 +165,7 @@ class Policy:
             policy_hash=self.hash,
             revision=revision,
             reason=reason,
+            cell=cell(context) if route.observed and context.role_unknown is None else None,
         )
 
     def warnings(self, today: date) -> tuple[str, ...]:

@@ -32,6 +32,11 @@ class Route:
     fields: Mapping[str, Mapping[str, Any]]  # by tier
 
     @property
+    def observed(self) -> bool:
+        """Whether outcomes teach a learner; in mode `observe` it never chooses."""
+        return len(self.arms) > 1 and self.learn != "off"
+
+    @property
     def learns(self) -> bool:
         """Whether a learner may choose among the arms."""
         return len(self.arms) > 1 and self.learn in ("propose", "bounded")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import cache
 from typing import Final
 
 from router import chain, reply, request, roles, shape
@@ -88,6 +89,7 @@ def context_of(exchange: Exchange, asked: Request) -> Context:
     policy = exchange.loaded.policy
     alias = roles.alias_of(asked.model)
     dialect = asked.endpoint.dialect
+    measured = cache(lambda: shape.shape_of(asked.body.fields, dialect, len(asked.body.raw)))
     role, source, unknown = roles.resolve(
         roles.Asked(
             header_role=asked.role,
@@ -97,8 +99,9 @@ def context_of(exchange: Exchange, asked: Request) -> Context:
             key_role=asked.caller.role if asked.caller else None,
         ),
         policy,
-        lambda: shape.shape_of(asked.body.fields, dialect, len(asked.body.raw)),
+        measured,
     )
+    observed = unknown is None and policy.observed(role, asked.mode, dialect)
     return Context(
         role=role,
         role_source=source,
@@ -111,6 +114,7 @@ def context_of(exchange: Exchange, asked: Request) -> Context:
         key=asked.caller.name if asked.caller else None,
         budget=asked.caller.budget if asked.caller else None,
         caller_pin=None if alias is not None else _pin(exchange, asked, role),
+        shape=measured() if observed else None,
     )
 
 

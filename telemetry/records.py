@@ -126,6 +126,7 @@ class Decision:
     policy_hash: str
     revision: str
     reason: Reason
+    cell: str | None = None  # what its outcome teaches; None: nothing learns from it
 
     def __post_init__(self) -> None:
         assert 0.0 < self.propensity <= 1.0, f"propensity {self.propensity} is outside (0, 1]"

@@ -38,7 +38,7 @@ ROUTE: Final = Layout(
         names.ERROR_TYPE, names.HTTP_STATUS, names.ROLE, names.ROLE_SOURCE, names.TIER,
         names.TIER_START, names.ON_FAIL, names.OFFERED, names.MODEL, names.DIALECT, names.REASON,
         names.EXPLORE, names.PINNED, names.ATTEMPTS, names.ESCALATED_FROM, names.POLICY_HASH,
-        names.REVISION, names.MODE, names.KEY, names.BUDGET, names.QUALITY_SOURCE,
+        names.REVISION, names.MODE, names.KEY, names.BUDGET, names.QUALITY_SOURCE, names.CELL,
     ),
     (
         names.DECISION_ID, names.PROPENSITY, names.COST_USD, names.QUALITY_SCORE, names.OVERHEAD,
@@ -160,7 +160,7 @@ def _route(decision: Decision, outcome: Outcome, baggage: tuple[tuple[str, str],
         last.model if last else None, context.dialect, reason, reason is Reason.EXPLORED,
         reason in _PINNED, len(attempts), first.tier if first and first.tier != tier else None,
         decision.policy_hash, decision.revision, context.mode, context.key, context.budget,
-        outcome.quality_source,
+        outcome.quality_source, decision.cell,
     )  # fmt: skip
     overhead = outcome.overhead_seconds
     single = (

@@ -53,7 +53,10 @@ def test_the_tables_have_the_columns_of_their_rows_in_order(
     store: DuckDBStore, table: str, row: Any
 ) -> None:
     found = store.query(f"SELECT * FROM {table} LIMIT 0", rows_max=1, seconds_max=5)
-    assert found.columns[: len(row.__struct_fields__)] == row.__struct_fields__
+    fields = row.__struct_fields__
+    assert tuple(column for column in found.columns if column in fields) == fields
+    if row is CallRow:  # calls are read back by position
+        assert found.columns[: len(fields)] == fields
 
 
 def test_a_span_twice_in_one_commit_and_again_later_is_stored_once(store: DuckDBStore) -> None:
@@ -355,6 +358,27 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(ConfigError, match="format 999"):
         DuckDBStore(path, now_ns=1)
+
+
+def test_a_store_of_the_first_format_gets_the_cell_of_decisions(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    connection = duckdb.connect(path)
+    connection.execute("CREATE TABLE migrations (version INTEGER NOT NULL, at_ns BIGINT NOT NULL)")
+    connection.execute(MIGRATIONS[0][1])
+    connection.execute("INSERT INTO migrations VALUES (1, 1)")
+    connection.close()
+    store = DuckDBStore(path, now_ns=NOW_NS)
+    trace = Trace(scope="tierwise")
+    for cell in ("worker|debate|plain", None):
+        more = {} if cell is None else {"tierwise.cell": cell}
+        trace.span(
+            "route worker",
+            {"tierwise.decision.id": f"d-{cell}", "tierwise.decision.reason": "declared", **more},
+        )
+    store.write([decoded(trace)], now_ns=NOW_NS)
+    found = store.read("SELECT cell FROM v_decisions ORDER BY cell NULLS LAST")
+    assert found == [{"cell": "worker|debate|plain"}, {"cell": None}]
+    store.close()
 
 
 def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path) -> None:

@@ -89,6 +89,24 @@ def test_a_role_starts_at_its_tier_with_probability_one() -> None:
     assert (decision.decision_id, decision.at_ns) == ("d1", 7)
 
 
+@pytest.mark.parametrize("learn", ["observe", "propose", "bounded"])
+def test_a_role_that_learns_says_what_the_outcome_teaches(learn: str) -> None:
+    built = policy(LEARNER.replace('"bounded"', f'"{learn}"'))
+    assert built.observed("worker", None, CHAT)
+    assert built.observed("worker", "debate", CHAT)  # without rules of its own
+    decision = decide(built, context(mode="debate"))
+    assert decision.cell == "worker|debate|"  # nobody gave the shape
+
+
+def test_a_role_that_does_not_learn_teaches_nothing() -> None:
+    built = policy(WORKER)
+    assert not built.observed("worker", None, CHAT)
+    assert decide(built, context()).cell is None
+    learner = policy(LEARNER)
+    assert decide(learner, context(role_unknown="wroker")).cell is None
+    assert not learner.observed("nobody", None, CHAT)
+
+
 def test_every_arm_that_differs_is_offered_once_in_the_order_of_the_ladder() -> None:
     offered = [str(arm) for arm in decide(policy(WORKER), context()).offered]
     assert offered == [

@@ -12,7 +12,7 @@ from router.gateway import Load
 from telemetry.errors import UpstreamError
 from telemetry.records import RoleSource
 from tests import streams, wire
-from tests.harness import Running, config_for, running, until
+from tests.harness import POLICY, Running, config_for, running, until
 from tests.inprocess import EVENTS, JSON, Bench, Delivered, Script, make_bench
 
 CHAT = "/v1/chat/completions"
@@ -294,3 +294,31 @@ async def test_a_session_is_read_from_the_first_that_names_one(
     body = json.dumps({"model": "tierwise/auto", "metadata": metadata}).encode()
     await bench.post(CHAT, body, headers=headers)
     assert bench.kept.pairs[0][0].context.session == session
+
+
+LEARNS = """
+[roles.worker]
+tier = "mid"
+range = ["small", "frontier"]
+learn = "observe"
+quality_floor = 0.9
+[alerts.cost]
+budget_usd_per_day = 120
+[alerts.quality]
+sample = 1.0
+"""
+
+
+async def test_a_step_of_a_role_that_learns_names_its_cell() -> None:
+    bench = make_bench(POLICY.replace(b'[roles.worker]\ntier = "mid"\n', LEARNS.encode()))
+    bodies = [
+        {"model": "tierwise/worker", "messages": [{"role": "user", "content": "```x```"}]},
+        {"model": "tierwise/worker", "messages": [], "tools": [{"type": "function"}]},
+        {"model": "tierwise/planner", "messages": []},
+    ]
+    for body in bodies:
+        bench.upstream.scripts.append(Script(pieces=[ANSWER]))
+        assert (await bench.post(CHAT, json.dumps(body).encode())).status == 200
+    cells = [decision.cell for decision, _ in bench.kept.pairs]
+    assert cells == ["worker||code", "worker||tools", None]
+    assert bench.kept.pairs[2][0].context.shape is None  # nobody looks, nobody reads

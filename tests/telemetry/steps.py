@@ -70,6 +70,7 @@ def decision(**changes: Any) -> Decision:
         policy_hash="9f2c41d07a3b",
         revision="declared",
         reason=Reason.DECLARED,
+        cell="worker|plan-execute|plain",
     )
     return replace(whole, **changes)
 

@@ -68,6 +68,7 @@ def decisions(draw: Any) -> Decision:
         decision_id=draw(texts), at_ns=draw(times), context=draw(contexts), offered=offered,
         arm=draw(st.sampled_from(offered)), propensity=draw(st.floats(1e-9, 1)),
         policy_hash=draw(texts), revision=draw(texts), reason=draw(st.sampled_from(Reason)),
+        cell=draw(optional_text),
     )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ def test_the_route_span_tells_the_decision() -> None:
         "tierwise.revision": "declared",
         "tierwise.mode": "plan-execute",
         "tierwise.plan": "plan-1",
+        "tierwise.cell": "worker|plan-execute|plain",
         "tierwise.key": "team-a",
         "tierwise.overhead_ms": 0.4,
     }
