@@ -14,6 +14,8 @@ from fastapi import APIRouter
 from collector.access import Access
 from collector.desk import Desk
 from collector.meters import Meters
+from collector.policy_api import active_routes
+from collector.revisions import Revisions
 from collector.store import Store
 from telemetry.clock import Clock
 from telemetry.errors import TierwiseError
@@ -46,6 +48,9 @@ class Control:
         self._room = room
         self._parts: list[tuple[str, Callable[[int], None]]] = []
         self.routes: list[APIRouter] = []
+        self.revisions = Revisions(room.desk, room.clock, terms=room.terms)
+        self._parts.append(("policy review", self.revisions.sweep))
+        self.routes.append(active_routes(self.revisions, access=room.access))
 
     def tick(self, now_ns: int) -> None:
         """Let every part look at what is new; called from one thread at a time."""
@@ -59,8 +64,11 @@ class Control:
 
     async def run(self) -> None:
         """Tick until cancelled; the pace is real time, what a tick looks at is the clock's."""
-        while True:
-            terms = self._room.terms()
-            seconds = TICK_SECONDS_MAX if terms is None else terms.learning.tick_seconds
-            await asyncio.sleep(min(seconds, TICK_SECONDS_MAX))
-            await asyncio.to_thread(self.tick, self._room.clock.now_ns())
+        try:
+            while True:
+                terms = self._room.terms()
+                seconds = TICK_SECONDS_MAX if terms is None else terms.learning.tick_seconds
+                await asyncio.sleep(min(seconds, TICK_SECONDS_MAX))
+                await asyncio.to_thread(self.tick, self._room.clock.now_ns())
+        finally:
+            self.revisions.close()  # nobody waits for news of a collector that stops

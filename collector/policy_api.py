@@ -1,0 +1,39 @@
+"""The routes by which the policy in force is asked for."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from collector.access import Access
+from collector.refusals import Refusal
+from collector.revisions import Revisions
+
+WAIT_SECONDS_MAX: Final = 30.0
+
+Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX)]
+
+
+def active_routes(revisions: Revisions, *, access: Access) -> APIRouter:
+    """Return the route by which gateways learn what to decide by."""
+    routes = APIRouter()
+
+    @routes.get("/api/policy/active")
+    async def active(request: Request, wait: Wait = 0.0) -> Response:
+        if not access.allows(request.headers.get("authorization", "").encode()):
+            return refused(Refusal("unknown_key", "this is not the collector's token"))
+        known = request.headers.get("if-none-match", "").strip()
+        found = await revisions.wait_async(known, seconds=wait if known else 0.0)
+        headers = {"etag": found.standing.etag, "cache-control": "no-cache"}
+        if found.standing.etag == known:
+            return Response(status_code=304, headers=headers)
+        return Response(found.standing.text, media_type="application/json", headers=headers)
+
+    return routes
+
+
+def refused(refusal: Refusal) -> JSONResponse:
+    """Return the answer to a request that is refused."""
+    kind = "unauthorized" if refusal.status == 401 else "invalid_request"
+    error = {"type": kind, "code": refusal.code, "message": str(refusal)}
+    return JSONResponse({"error": error}, status_code=refusal.status)
