@@ -1,0 +1,1 @@
+"""Alerts: what is looked at, what it takes to fire, and how it ends. See docs/alerts.md."""

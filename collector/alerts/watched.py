@@ -1,0 +1,146 @@
+"""What one sequential detector carries from tick to tick, as one row of the desk."""
+
+import msgspec
+
+from collector.desk import Desk, Transaction
+from learning.edetector import EDetector, bets
+
+EXAMPLES_MAX = 5
+TIMES_MAX = 1_000
+CALM = 1.0  # evidence below it: whatever was going on had not begun yet
+
+
+class Baseline(msgspec.Struct, kw_only=True):
+    """What a task cost in the first tasks under the same terms; None until there were enough."""
+
+    costs: list[float] = []
+    from_ns: int = 0
+    to_ns: int = 0
+    mean: float | None = None  # USD per task, each counted up to ``clip``
+    clip: float | None = None  # USD, the 99th percentile
+    # role's tier -> (calls, tokens, USD); what the rise of cost is explained with
+    tiers: dict[str, tuple[float, float, float]] = {}
+    tasks: float = 0.0
+
+
+class Watched(msgspec.Struct, kw_only=True):
+    """One detector: its evidence, what it has seen and since when it grows."""
+
+    epoch: str = ""
+    limit_min: float = 0.0  # of the outcomes' limits; over several roles they differ
+    limit_max: float = 0.0
+    wealth: tuple[float, ...] = ()
+    back: tuple[float, ...] = ()  # the same bets the other way, while alarmed
+    alarmed: bool = False
+    seen: int = 0  # outcomes in this epoch
+    total: int = 0  # outcomes ever; what "for n steps" counts by
+    since_ns: int = 0  # time of the last outcome before the evidence began to grow
+    since_seen: int = 0
+    since_bad: float = 0.0
+    examples: list[str] = []  # ids of the worst outcomes since then
+    times_ns: list[int] = []  # of the last outcomes, as many as it takes to be armed
+    baseline: Baseline | None = None
+
+    @property
+    def evidence(self) -> float:
+        """The e-value that is compared with the threshold; 0 before the first outcome."""
+        return sum(self.wealth) / len(self.wealth) if self.wealth else 0.0
+
+    def start(self, epoch: str) -> None:
+        """Begin again under other terms; an alarm stays one until outcomes prove otherwise."""
+        self.epoch = epoch
+        self.wealth, self.back = (), ()
+        self.seen = self.since_seen = 0
+        self.since_bad, self.since_ns = 0.0, 0
+        self.examples, self.baseline = [], None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """One closed step or task, as a detector sees it."""
+
+    id: str
+    at_ns: int
+    bad: float  # 0..1
+    limit: float  # 0..1: what its mean may be
+    weight: float = 1.0
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+    """When it alarms, when it gives the all-clear, and how many times it keeps."""
+
+    arl: float
+    recovery: float
+    times: int
+
+
+def see(watched: Watched, outcome: Outcome, thresholds: Thresholds) -> None:
+    """Take one outcome in; sets ``alarmed`` when the evidence says so, or says so no more."""
+    grid = bets(watched.limit_max)
+    detector = EDetector(bets=grid, wealth=watched.wealth)
+    detector = detector.see(outcome.bad, limit=outcome.limit, weight=outcome.weight)
+    watched.wealth = detector.wealth
+    watched.seen += 1
+    watched.total += 1
+    watched.times_ns = [*watched.times_ns, outcome.at_ns][-min(thresholds.times, TIMES_MAX) :]
+    _remember(watched, outcome)
+    if watched.alarmed:
+        _hope(watched, outcome, thresholds)
+    elif watched.evidence >= thresholds.arl:
+        watched.alarmed, watched.back = True, ()
+
+
+def _remember(watched: Watched, outcome: Outcome) -> None:
+    if watched.evidence < CALM and not watched.alarmed:
+        watched.since_ns, watched.since_seen, watched.since_bad = outcome.at_ns, 0, 0.0
+        watched.examples = []
+        return
+    if watched.since_ns == 0:
+        watched.since_ns = outcome.at_ns
+    watched.since_seen += 1
+    watched.since_bad += outcome.bad
+    if outcome.bad > outcome.limit:
+        watched.examples = [*watched.examples, outcome.id][-EXAMPLES_MAX:]
+
+
+def _hope(watched: Watched, outcome: Outcome, thresholds: Thresholds) -> None:
+    """Bet that the mean is within its limit again; the all-clear has a run length too."""
+    grid = bets(1.0 - watched.limit_min)
+    back = EDetector(bets=grid, wealth=watched.back)
+    back = back.see(1.0 - outcome.bad, limit=1.0 - outcome.limit, weight=outcome.weight)
+    watched.back = back.wealth
+    if back.evidence >= thresholds.recovery:
+        clear(watched)
+
+
+def clear(watched: Watched) -> None:
+    """End the alarm and begin again, with what was learned of costs."""
+    watched.alarmed = False
+    watched.wealth, watched.back = (), ()
+    watched.since_ns, watched.since_seen, watched.since_bad = 0, 0, 0.0
+    watched.examples = []
+
+
+def load(desk: Desk | Transaction) -> dict[tuple[str, str], Watched]:
+    """Return every detector by (alert, role); the role is empty over all roles."""
+    rows = desk.rows("SELECT name, role, state FROM detectors")
+    return {
+        (row["name"], row["role"]): msgspec.json.decode(row["state"], type=Watched) for row in rows
+    }
+
+
+def one(desk: Desk | Transaction, name: str, role: str) -> Watched | None:
+    """Return one detector, or None while it has seen nothing."""
+    row = desk.row(
+        "SELECT state FROM detectors WHERE name = $name AND role = $role",
+        {"name": name, "role": role},
+    )
+    return None if row is None else msgspec.json.decode(row["state"], type=Watched)
+
+
+def save(change: Transaction, name: str, role: str, watched: Watched) -> None:
+    """Store one detector."""
+    change.run(
+        "INSERT INTO detectors VALUES ($name, $role, $state) "
+        "ON CONFLICT (name, role) DO UPDATE SET state = $state",
+        {"name": name, "role": role, "state": msgspec.json.encode(watched).decode()},
+    )
