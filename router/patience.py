@@ -1,6 +1,13 @@
-"""uvicorn's HTTP protocol, with a limit on how slowly and how long a request's head may come."""
+"""uvicorn's HTTP protocol, more patient with callers that half-close, less with slow heads.
+
+A caller that has sent its request may close its sending half and still read. To TCP that looks like
+a caller that left: one FIN. The difference shows when bytes are sent: who left refuses them with a
+reset. So before an answer has begun, an interim `100 Continue`, which every HTTP/1.1 client must
+pass over (RFC 9110, 15.2), is sent now and then, and the socket is looked at for that reset.
+"""
 
 import asyncio
+import socket
 from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,12 +22,16 @@ _BUSY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n"
     b"connection: close\r\ncontent-length: 0\r\n\r\n"
 )
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LOOK_SECONDS_MIN: Final = 0.05  # between two looks at a half-closed caller, doubled each time
+_LOOK_SECONDS_MAX: Final = 5.0
 
 
 class PatientProtocol(HttpToolsProtocol):
     """Serves as its parent does, but hangs up on callers that only pretend to ask.
 
-    uvicorn itself waits without end for a head and keeps whatever has come of it.
+    uvicorn itself waits without end for a head and keeps whatever has come of it, and takes a
+    half-closed connection for a lost one.
     """
 
     head_seconds: ClassVar[float]
@@ -31,6 +42,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, _TIMEOUT)
+        self._look_timer: asyncio.TimerHandle | None = None  # set once the caller half-closed
         if len(self.connections) > self.connections_max:
             self._refuse(_BUSY)
 
@@ -55,7 +67,42 @@ class PatientProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_timer.cancel()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Say whether the connection stays open although the caller will send nothing more."""
+        if self._look_timer is None and self._may_still_read():
+            self.cycle.keep_alive = False
+            self._look(_LOOK_SECONDS_MIN)
+        return self._look_timer is not None
+
+    def _may_still_read(self) -> bool:
+        """Say whether a whole request waits for an answer of which nothing is out.
+
+        Within an answer nothing can be sent that is not the answer's: there an end means "left".
+        HTTP/1.0 has no interim answers.
+        """
+        cycle = self.cycle
+        return (
+            cycle is not None
+            and not cycle.more_body
+            and not cycle.response_started
+            and cycle.scope["http_version"] == "1.1"
+        )
+
+    def _look(self, seconds: float) -> None:
+        """Hang up if the caller has refused what it was sent; else send, and look again later."""
+        if self.transport.is_closing():
+            return
+        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+            return
+        if not self.pipeline and not self.cycle.response_started:
+            self.transport.write(_CONTINUE)
+        longer = min(2.0 * seconds, _LOOK_SECONDS_MAX)
+        self._look_timer = self.loop.call_later(seconds, self._look, longer)
 
     def _refuse(self, answer: bytes) -> None:
         self._head_timer.cancel()

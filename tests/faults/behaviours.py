@@ -11,6 +11,7 @@ from tests.faults.answers import error_frame, frames, whole
 from tests.faults.server import Behaviour, Contact, FaultServer, Wire, serve
 
 FRAMES_BEFORE_FAULT = 6
+LATE_SECONDS = 0.2
 
 
 def head(status_code: int, reason: str, *lines: str) -> bytes:
@@ -42,6 +43,14 @@ async def ok(wire: Wire, contact: Contact) -> None:
         await wire.send(b"0\r\n\r\n")
         return
     await status(200, whole(contact.dialect))(wire, contact)
+
+
+async def late(wire: Wire, contact: Contact) -> None:
+    """Answer as a healthy provider would, after a while."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(contact.gone.wait(), LATE_SECONDS)
+        return
+    await ok(wire, contact)
 
 
 async def silent(wire: Wire, contact: Contact) -> None:
@@ -231,6 +240,7 @@ BROKEN = b'{"error":{"message":"upstream trouble","type":"server_error","code":n
 BEHAVIOURS: dict[str, Behaviour] = {
     "ok": ok,
     "redirected": ok,
+    "late": late,
     "silent": silent,
     "headers_then_silent": headers_then_silent,
     "silent_mid_stream": silent_mid_stream,

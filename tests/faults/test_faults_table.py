@@ -49,6 +49,7 @@ USAGE = Row("same", "same", "same")
 TABLE: dict[str, Row] = {
     "ok": Row("same", "same", "same", cost="known"),
     "redirected": Row("same", "same", "same", cost="known"),
+    "late": Row("same", "same", "same", cost="known"),
     "silent": Row("504", "healed", "healed"),
     "headers_then_silent": Row("504", "healed", "healed"),
     "silent_mid_stream": Row("cut", "cut", "healed", STREAM),
@@ -98,6 +99,7 @@ HEAVY = (
     "million_one_byte_chunks",
     "huge_line",
     "drip",
+    "late",
 )
 SILENT = ("silent", "headers_then_silent", "silent_mid_stream", "blackhole")
 FEW = {
@@ -253,4 +255,4 @@ def test_the_table_has_a_row_for_every_behaviour_and_says_how_many(
     terminal = pytestconfig.pluginmanager.get_plugin("terminalreporter")
     assert terminal is not None
     terminal.write_line(f"\nfault table: {faults} faults, {cases} cases")
-    assert (faults, cases) == (41, 355)
+    assert (faults, cases) == (42, 359)

@@ -2,14 +2,41 @@
 
 import asyncio
 import contextlib
+import http.client
+import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import uvicorn
 
 from router.patience import HEAD_BYTES_MAX, patient
 
 READ_SECONDS = 10.0
+
+
+class Slow:
+    """An application that answers when it is let go, and hears of callers that leave."""
+
+    def __init__(self) -> None:
+        self.arrived, self.left, self.let_go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.arrived.set()
+        listening = asyncio.create_task(self._listen(receive))
+        waiting = asyncio.create_task(self.let_go.wait())
+        await asyncio.wait({listening, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+        waiting.cancel()
+        head = {"type": "http.response.start", "status": 200, "headers": []}
+        await send(head | {"headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def _listen(self, receive: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.left.set()
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -29,9 +56,14 @@ class Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(*, head_seconds: float = 5.0, connections_max: int = 100) -> AsyncIterator[int]:
+async def serving(
+    application: Any = app,
+    *,
+    head_seconds: float = 5.0,
+    connections_max: int = 100,
+) -> AsyncIterator[int]:
     config = uvicorn.Config(
-        app,
+        application,
         host="127.0.0.1",
         port=0,
         http=patient(head_seconds=head_seconds, connections_max=connections_max),
@@ -111,3 +143,111 @@ async def test_connections_over_the_limit_are_told_to_come_back() -> None:
         assert refused.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 1" in refused
         writer.close()
+
+
+ASKED = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@contextlib.asynccontextmanager
+async def half_closed(
+    port: int, asked: bytes = ASKED
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Send a request and close the sending half."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(asked)
+    writer.write_eof()
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+@pytest.mark.parametrize("wait_seconds", [0.0, 0.3])
+async def test_a_caller_that_closes_its_sending_half_gets_its_answer(wait_seconds: float) -> None:
+    slow = Slow()
+    async with serving(slow) as port, half_closed(port) as (reader, _):
+        await slow.arrived.wait()
+        await asyncio.sleep(wait_seconds)
+        assert not slow.left.is_set()
+        slow.let_go.set()
+        async with asyncio.timeout(READ_SECONDS):
+            said = await reader.read()  # up to the server's own end: nothing more can be asked
+    interim, _, answer = said.rpartition(CONTINUE)
+    assert interim.replace(CONTINUE, b"") == b""
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\nok")
+    assert b"connection: close" in answer
+
+
+async def test_a_client_of_the_standard_library_passes_over_the_interim_answers() -> None:
+    slow = Slow()
+
+    def ask(port: int) -> tuple[int, bytes]:
+        link = http.client.HTTPConnection("127.0.0.1", port, timeout=READ_SECONDS)
+        link.request("POST", "/", b"{}")
+        link.sock.shutdown(socket.SHUT_WR)
+        answer = link.getresponse()
+        try:
+            return answer.status, answer.read()
+        finally:
+            link.close()
+
+    async with serving(slow) as port:
+        asked = asyncio.create_task(asyncio.to_thread(ask, port))
+        await slow.arrived.wait()
+        await asyncio.sleep(0.4)  # for more than one of them
+        slow.let_go.set()
+        assert await asked == (200, b"ok")
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half, then close", "half, then reset"])
+async def test_a_caller_that_leaves_while_it_waits_is_noticed(how: str) -> None:
+    slow = Slow()
+    async with serving(slow) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(ASKED)
+        await slow.arrived.wait()
+        if how.startswith("half"):
+            writer.write_eof()
+            await asyncio.sleep(0.2)
+            assert not slow.left.is_set()
+        if how.endswith("reset"):
+            own = writer.get_extra_info("socket")
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+        async with asyncio.timeout(READ_SECONDS):
+            await slow.left.wait()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ASKED[:-1],  # the body is not whole
+        ASKED.replace(b"HTTP/1.1", b"HTTP/1.0"),  # no interim answer can be sent
+    ],
+)
+async def test_an_end_that_cannot_be_asked_about_means_that_the_caller_left(asked: bytes) -> None:
+    slow = Slow()
+    async with serving(slow) as port, half_closed(port, asked) as (reader, _):
+        async with asyncio.timeout(READ_SECONDS):
+            await slow.left.wait()
+            assert b"100 Continue" not in await reader.read()
+
+
+async def test_of_requests_sent_in_one_go_each_is_answered_before_the_end() -> None:
+    slow = Slow()
+    async with serving(slow) as port, half_closed(port, ASKED + ASKED) as (reader, _):
+        await slow.arrived.wait()
+        slow.let_go.set()
+        async with asyncio.timeout(READ_SECONDS):
+            said = await reader.read()
+    assert said.count(b"HTTP/1.1 200 OK") == 2
+
+
+async def test_a_half_closed_connection_without_a_request_is_closed() -> None:
+    async with serving() as port, half_closed(port, b"") as (reader, _):
+        async with asyncio.timeout(READ_SECONDS):
+            assert await reader.read() == b""
