@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +25,8 @@ ENVIRONMENT = {"FAULT_KEY": PROVIDER_CANARY, "CALLER_KEY": CALLER_CANARY}
 HEALTHY = "fault-ok"
 CHECKS = 'checks = ["not_empty", "not_truncated"]'
 LAG_SECONDS = 2.0
+LAG_SECONDS_AFTER = 0.05  # of the promptest of some timers
+MEMORY_GROWTH_MAX = 32 * 1_048_576  # bytes, or a tenth of what there was
 
 
 def config(*, bad_port: int, good_port: int, silence: float, connect: float) -> bytes:
@@ -101,6 +104,8 @@ class House:
     caplog: pytest.LogCaptureFixture
     behaviour: str
     idle: "set[asyncio.Task[object]]" = field(default_factory=set)
+    idle_files: int = 0
+    idle_bytes: int = 0
     seen: int = 0
     met: int = 0
     helped: int = 0
@@ -171,6 +176,31 @@ class House:
             repr(task) for task in left if not task.done() and task is not asyncio.current_task()
         ]
 
+    async def settle(self) -> None:
+        """Check that the gateway, still running, has given back all that the faults took."""
+        for server in (self.faults, self.healthy):
+            for task in list(server.tasks):
+                task.cancel()
+            for connection in list(server.wires):
+                connection.close()  # the gateway lets go of what it kept alive
+        await until(lambda: open_files() <= self.idle_files, what="the closing of every socket")
+        await until(lambda: not self.busy(), what=f"the end of {self.busy()}")
+        lags = []
+        for _ in range(20):
+            asked = asyncio.get_running_loop().time()
+            await asyncio.sleep(0.001)
+            lags.append(asyncio.get_running_loop().time() - asked - 0.001)
+        assert min(lags) < LAG_SECONDS_AFTER, "the event loop stays behind"
+        gc.collect()
+        grown = resident_bytes() - self.idle_bytes
+        assert grown <= max(MEMORY_GROWTH_MAX, self.idle_bytes // 10), f"{grown} bytes more"
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process holds."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
 
 def open_files() -> int:
     """Return how many file descriptors this process has open."""
@@ -203,9 +233,8 @@ async def house(
             await wire.send(at.port, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
             await asyncio.sleep(0)
             found.idle = set(asyncio.all_tasks())
+            gc.collect()
+            found.idle_files, found.idle_bytes = open_files(), resident_bytes()
             yield found
-        for task in [*faults.tasks, *healthy.tasks]:
-            task.cancel()
-        for connection in [*faults.wires, *healthy.wires]:
-            connection.close()
+            await found.settle()
         await until(lambda: open_files() <= opened, what="the closing of every file descriptor")

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import os
+import socket
+import struct
 import time
+from collections import Counter
 
 import pytest
 
 from router.breaker import RETRY_FLOOR_PER_SECOND
-from telemetry.records import Dialect
+from telemetry.records import Dialect, Outcome
 from tests import streams, wire
 from tests.faults.answers import whole
 from tests.faults.behaviours import BEHAVIOURS, huge_line
@@ -76,6 +80,36 @@ async def test_when_everything_is_down_the_load_grows_by_a_fifth_at_most(
         assert (await post(at, stream=False)).body == whole(Dialect.CHAT)
 
 
+OUTAGE_SECONDS = 120.0 if os.environ.get("TIERWISE_LONG") else 10.0
+CALLERS = 8
+
+
+@pytest.mark.timeout(OUTAGE_SECONDS + 60.0)
+async def test_an_outage_that_lasts_costs_providers_a_fifth_more_at_most(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    behaviour = "status_503"
+    async with house(behaviour, caplog, written=both_down) as at:
+        ends = time.monotonic() + OUTAGE_SECONDS
+        statuses: Counter[int] = Counter()
+
+        async def keeps_asking() -> None:
+            while time.monotonic() < ends:
+                statuses[(await post(at, stream=False)).status] += 1
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(*(keeps_asking() for _ in range(CALLERS)))
+        asked = statuses.total()
+        assert statuses == {503: asked}
+        assert asked <= calls(at) <= 1.2 * asked
+        outcomes = [outcome for _, outcome in await at.recorded(asked)]
+        assert sum(len(outcome.attempts) for outcome in outcomes) == calls(at)
+        await at.check(None, outcomes)
+        for server in (at.faults, at.healthy):
+            server.switch(behaviour, to="ok")
+        assert (await post(at, stream=False)).body == whole(Dialect.CHAT)
+
+
 PHASES = {
     "before headers": "silent",
     "waiting for the first token": "headers_then_silent",
@@ -83,11 +117,20 @@ PHASES = {
 }
 
 
+def leave(writer: asyncio.StreamWriter, how: str) -> None:
+    """Close a connection with FIN, as clients do, or with RST, as crashes do."""
+    if how == "reset":
+        own = writer.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("role", ["alone", "held"])
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("phase", PHASES)
 async def test_a_caller_that_leaves_ends_the_providers_work_too(
-    phase: str, stream: bool, role: str, caplog: pytest.LogCaptureFixture
+    phase: str, stream: bool, role: str, *, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with house(PHASES[phase], caplog, silence=20.0) as at:
         _, writer = await asyncio.open_connection("127.0.0.1", at.at.port)
@@ -98,7 +141,7 @@ async def test_a_caller_that_leaves_ends_the_providers_work_too(
         if phase != "before headers":
             await until(lambda: contact.bytes_sent, what="the beginning of the answer")
         await asyncio.sleep(0.05)
-        writer.transport.abort()
+        leave(writer, how)
         await until(contact.gone.is_set, what="the provider's release")
         ((_, outcome),) = await at.recorded(1)
         assert (outcome.status, outcome.error_code) == (499, "client_closed")
@@ -120,27 +163,47 @@ async def test_a_caller_that_leaves_after_the_last_byte_changes_nothing(
                 await at.check(reply, [outcome])
 
 
-@pytest.mark.parametrize("role", ["alone", "held"])
-async def test_a_storm_of_callers_that_leave_at_once_leaves_nothing_behind(
-    role: str, caplog: pytest.LogCaptureFixture
+async def storm(at: House, callers: int, *, role: str, stream: bool, how: str) -> list[Outcome]:
+    """Have so many callers ask, and all leave once the provider has met them."""
+    asked = wire.post(streams.PATHS[Dialect.MESSAGES], ask(role, stream=stream), headers=HEADERS)
+    met = len(at.faults.contacts)
+    opened = await asyncio.gather(
+        *(asyncio.open_connection("127.0.0.1", at.at.port) for _ in range(callers))
+    )
+    for _, writer in opened:
+        writer.write(asked)
+    await until(lambda: len(at.faults.contacts) == met + callers, what=f"{callers} calls")
+    for _, writer in opened:
+        leave(writer, how)
+    outcomes = [outcome for _, outcome in await at.recorded(callers)]
+    await until(
+        lambda: all(contact.gone.is_set() for contact in at.faults.contacts),
+        what="the providers' release",
+    )
+    return outcomes
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "role", "stream"),
+    [("silent_mid_stream", "alone", True), ("silent", "held", False)],
+)
+async def test_a_storm_of_a_thousand_callers_that_leave_leaves_nothing_behind(
+    behaviour: str, role: str, stream: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with house("silent_mid_stream", caplog, silence=20.0) as at:
-        asked = wire.post(streams.PATHS[Dialect.MESSAGES], ask(role, stream=True), headers=HEADERS)
-        opened = await asyncio.gather(
-            *(asyncio.open_connection("127.0.0.1", at.at.port) for _ in range(60))
-        )
-        for _, writer in opened:
-            writer.write(asked)
-        await until(lambda: len(at.faults.contacts) == 60, what="sixty calls")
-        for _, writer in opened:
-            writer.transport.abort()
-        outcomes = [outcome for _, outcome in await at.recorded(60)]
-        assert {outcome.status for outcome in outcomes} == {499}
-        await until(
-            lambda: all(contact.gone.is_set() for contact in at.faults.contacts),
-            what="the providers' release",
-        )
-        await at.check(None, outcomes)
+    async with house(behaviour, caplog, silence=60.0) as at:
+        at.at.gateway.load.steps_max = 1_000
+        for how in ("close", "reset"):
+            outcomes = await storm(at, 500, role=role, stream=stream, how=how)
+            assert {(outcome.status, outcome.error_code) for outcome in outcomes} == {
+                (499, "client_closed")
+            }
+            assert [len(outcome.attempts) for outcome in outcomes] == [1] * 500
+            await at.check(None, outcomes)
+        # Who stays is served as if nothing had been.
+        at.faults.switch(behaviour, to="ok")
+        reply, outcome = await at.post(Dialect.CHAT, role, stream=False)
+        assert reply.body == whole(Dialect.CHAT)
+        await at.check(reply, [outcome])
 
 
 async def test_a_caller_that_does_not_read_holds_up_its_provider_and_nobody_else(
