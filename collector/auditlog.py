@@ -41,15 +41,11 @@ log = logging.getLogger("tierwise.collector")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """One change: ``before`` and ``after`` are JSON values."""
+class Deed:
+    """Who does something, when and why."""
 
-    at_ns: int
     actor: str
-    action: str
-    subject: str
-    before: Any
-    after: Any
+    at_ns: int
     reason: str | None = None
 
 
@@ -65,24 +61,29 @@ class Verdict:
     fault: str | None
 
 
-def append(change: Transaction, entry: Entry) -> None:
-    """Add one row to the log, in the transaction of what it tells."""
+def append(
+    change: Transaction, deed: Deed, *, action: str, subject: str, before: Any, after: Any
+) -> None:
+    """Add one row to the log, in the transaction of what it tells.
+
+    ``before`` and ``after`` are JSON values.
+    """
     last = change.row(_LAST) or {"sequence": 0, "hash": BEGINNING}
     row: Row = {
         "sequence": last["sequence"] + 1,
-        "at_ns": entry.at_ns,
-        "actor": entry.actor,
-        "action": entry.action,
-        "subject": entry.subject,
-        "before": _json(entry.before),
-        "after": _json(entry.after),
-        "reason": entry.reason,
+        "at_ns": deed.at_ns,
+        "actor": deed.actor,
+        "action": action,
+        "subject": subject,
+        "before": _json(before),
+        "after": _json(after),
+        "reason": deed.reason,
         "previous": last["hash"],
     }
     row["hash"] = hash_of(row)
     change.run(_APPEND, row)
     change.run(_NOTE_HEAD, {"name": HEAD, "value": head_of(row)})
-    log.info("audit %s %s %s by %s", head_of(row), entry.action, entry.subject, entry.actor)
+    log.info("audit %s %s %s by %s", head_of(row), action, subject, deed.actor)
 
 
 def hash_of(row: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from collector.auditlog import Entry, append
+from collector.auditlog import Deed, append
 from collector.desk import Transaction
 from collector.refusals import Refusal
 from learning.revision import parse_arm
@@ -64,65 +64,41 @@ def frozen_at(found: Iterable[Hold], now_ns: int) -> frozenset[str]:
     return frozenset(hold.role for hold in found if hold.kind == "freeze" and hold.holds_at(now_ns))
 
 
-def put(change: Transaction, hold: Hold, *, by: str) -> None:
+def put(change: Transaction, hold: Hold, deed: Deed) -> None:
     """Hold a role, in place of an earlier hold of the same kind, and write it in the audit log."""
-    former = _find(change, hold.kind, hold.role)
+    former = find(change, hold.kind, hold.role)
     change.run(_PUT, hold.plain())
     append(
-        change,
-        Entry(
-            at_ns=hold.since_ns,
-            actor=by,
-            action=hold.kind,
-            subject=hold.role,
-            before=None if former is None else former.plain(),
-            after=hold.plain(),
-            reason=hold.reason,
-        ),
-    )
+        change, deed, action=hold.kind, subject=hold.role,
+        before=None if former is None else former.plain(), after=hold.plain(),
+    )  # fmt: skip
 
 
-def drop(
-    change: Transaction, *, kind: Kind, role: str, by: str, reason: str | None, now_ns: int
-) -> None:
+def drop(change: Transaction, kind: Kind, deed: Deed, *, role: str) -> None:
     """End a hold, and write it in the audit log.
 
     Raises:
         Refusal: there is none.
     """
-    former = _find(change, kind, role)
+    former = find(change, kind, role)
     if former is None:
-        what = "no role is" if role == EVERY_ROLE else f"role {role[:100]!r} is not"
-        raise Refusal(
-            "not_held",
-            f"{what} {'pinned' if kind == 'pin' else 'frozen'}",
-            hint="`tierwise policy list` shows what is held",
-        )
+        held = "pinned" if kind == "pin" else "frozen"
+        what = "all roles together are not" if role == EVERY_ROLE else f"role {role!r} is not"
+        raise Refusal("not_held", f"{what} {held}", hint="`tierwise policy list` shows the holds")
     change.run(_DROP, {"kind": kind, "role": role})
-    append(
-        change,
-        Entry(
-            at_ns=now_ns,
-            actor=by,
-            action="unpin" if kind == "pin" else "thaw",
-            subject=role,
-            before=former.plain(),
-            after=None,
-            reason=reason,
-        ),
-    )
+    action = "unpin" if kind == "pin" else "thaw"
+    append(change, deed, action=action, subject=role, before=former.plain(), after=None)
 
 
 def drop_expired(change: Transaction, now_ns: int) -> list[Hold]:
     """End the holds whose time is over and return them."""
     over = [hold for hold in holds(change) if not hold.holds_at(now_ns)]
+    deed = Deed(actor=CLOCK, at_ns=now_ns, reason="its time is over")
     for hold in over:
-        drop(
-            change, kind=hold.kind, role=hold.role, by=CLOCK, reason="its time is over",
-            now_ns=now_ns,
-        )  # fmt: skip
+        drop(change, hold.kind, deed, role=hold.role)
     return over
 
 
-def _find(change: Transaction, kind: Kind, role: str) -> Hold | None:
+def find(change: Transaction, kind: Kind, role: str) -> Hold | None:
+    """Return one hold, or None."""
     return next((one for one in holds(change) if (one.kind, one.role) == (kind, role)), None)

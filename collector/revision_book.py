@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from collector.auditlog import Entry, append
+from collector.auditlog import Deed, append
 from collector.desk import Row, Transaction
 from collector.refusals import Refusal
 from learning.revision import Revision
@@ -174,13 +174,12 @@ def open_of(change: Transaction, author: str) -> list[Record]:
 def add(
     change: Transaction,
     revision: Revision,
+    deed: Deed,
     *,
-    author: str,
     trigger: str,
     note: Mapping[str, Any],
-    now_ns: int,
 ) -> Record:
-    """Write a revision down as proposed, and in the audit log."""
+    """Write a revision down as proposed by the deed's actor, and in the audit log."""
     change.run(
         _INSERT,
         {
@@ -188,60 +187,37 @@ def add(
             "parent": revision.parent,
             "policy_hash": revision.policy_hash,
             "text": revision.text,
-            "at": now_ns,
-            "author": author,
+            "at": deed.at_ns,
+            "author": deed.actor,
             "trigger": trigger,
             "note": json.dumps(dict(note), sort_keys=True, allow_nan=False),
         },
     )
     after = {"parent": revision.parent or DECLARED, "trigger": trigger}
-    append(
-        change,
-        Entry(
-            at_ns=now_ns,
-            actor=author,
-            action="propose",
-            subject=revision.revision_id,
-            before=None,
-            after=after,
-        ),
-    )
+    append(change, deed, action="propose", subject=revision.revision_id, before=None, after=after)
     return known(change, revision.revision_id)
 
 
-def move(
-    change: Transaction,
-    record: Record,
-    *,
-    to: Status,
-    by: str,
-    reason: str | None,
-    now_ns: int,
-) -> None:
-    """Give a revision another status.
+def move(change: Transaction, record: Record, deed: Deed, *, to: Status, action: str) -> None:
+    """Give a revision another status, and write it in the audit log as ``action``.
 
     Raises:
         Refusal: its status does not allow that.
     """
-    if to not in MOVES[record.status]:
-        raise Refusal(
-            "wrong_status",
-            f"revision {record.id} is {record.status.value}, so it cannot become {to.value}",
-        )
-    bound = {"status": to, "at": now_ns, "by": by, "reason": reason}
-    moved = change.run(_MOVE, bound | {"id": record.id, "was": record.status})
-    assert moved == 1, "the record was read in this transaction"
+    _move(change, record, deed, to=to)
+    append(
+        change, deed, action=action, subject=record.id,
+        before={"status": record.status}, after={"status": to},
+    )  # fmt: skip
 
 
 def put_in_force(
     change: Transaction,
     record: Record | None,
+    deed: Deed,
     *,
-    by: str,
     action: str,
-    reason: str | None,
     rollout: float,
-    now_ns: int,
     former: Status = Status.SUPERSEDED,
 ) -> None:
     """Let ``record`` (None: the declared policy) stand; what stood before becomes ``former``.
@@ -252,29 +228,33 @@ def put_in_force(
     stood = standing(change)
     target = None if record is None else record.id
     if stood.revision is not None and stood.revision != target:
-        move(change, known(change, stood.revision), to=former, by=by, reason=reason, now_ns=now_ns)
+        _move(change, known(change, stood.revision), deed, to=former)
     if record is not None and stood.revision != target:
-        move(change, record, to=Status.ACTIVE, by=by, reason=reason, now_ns=now_ns)
+        _move(change, record, deed, to=Status.ACTIVE)
     previous = stood.previous if stood.revision == target else stood.revision
     stands = {
         "revision": target,
         "previous": previous if rollout < 1.0 else None,
         "rollout": rollout,
-        "at": now_ns,
+        "at": deed.at_ns,
     }
     change.run(_STAND, stands)
     append(
-        change,
-        Entry(
-            at_ns=now_ns,
-            actor=by,
-            action=action,
-            subject=target or DECLARED,
-            before={"active": stood.name, "rollout": stood.rollout},
-            after={"active": target or DECLARED, "rollout": rollout},
-            reason=reason,
-        ),
-    )
+        change, deed, action=action, subject=target or DECLARED,
+        before={"active": stood.name, "rollout": stood.rollout},
+        after={"active": target or DECLARED, "rollout": rollout},
+    )  # fmt: skip
+
+
+def _move(change: Transaction, record: Record, deed: Deed, *, to: Status) -> None:
+    if to not in MOVES[record.status]:
+        raise Refusal(
+            "wrong_status",
+            f"revision {record.id} is {record.status.value}, so it cannot become {to.value}",
+        )
+    bound = {"status": to, "at": deed.at_ns, "by": deed.actor, "reason": deed.reason}
+    moved = change.run(_MOVE, bound | {"id": record.id, "was": record.status})
+    assert moved == 1, "the record was read in this transaction"
 
 
 def record_of(row: Row) -> Record:

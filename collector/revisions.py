@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from collector import holds, revision_book
+from collector.auditlog import Deed
 from collector.desk import Desk, Transaction
 from collector.refusals import Refusal
-from collector.revision_book import DECLARED, LEARNER, OPEN, Record, Status
+from collector.revision_book import DECLARED, LEARNER, OPEN, Status
 from learning.revision import Revision
 from learning.standing import Standing
 from telemetry.clock import Clock
@@ -105,17 +106,15 @@ class Revisions:
             if known is not None and not (activate and known.status in OPEN):
                 return known.status.value
             self.refuse_stale(change, revision)
+            deed = Deed(actor=author, at_ns=now_ns, reason=trigger)
             if known is None:
                 if author == LEARNER:
-                    _supersede_open(change, author, by=author, now_ns=now_ns)
-                known = revision_book.add(
-                    change, revision, author=author, trigger=trigger, note=note, now_ns=now_ns
-                )
+                    _supersede_open(change, author, now_ns=now_ns)
+                known = revision_book.add(change, revision, deed, trigger=trigger, note=note)
             if activate and not frozen_moves(change, revision, terms=self.terms(), now_ns=now_ns):
                 revision_book.put_in_force(
-                    change, known, by=author, action="activate", reason=trigger,
-                    rollout=self.rollout(), now_ns=now_ns,
-                )  # fmt: skip
+                    change, known, deed, action="activate", rollout=self.rollout()
+                )
                 status = Status.ACTIVE
             else:
                 status = known.status
@@ -293,10 +292,7 @@ def falls_back(shares: Mapping[str, float], cell: str, terms: Terms | None) -> b
     return declared is not None and shares.get(str(declared.declared), 0.0) == 1.0
 
 
-def _supersede_open(change: Transaction, author: str, *, by: str, now_ns: int) -> list[Record]:
-    found = revision_book.open_of(change, author)
-    for record in found:
-        revision_book.move(
-            change, record, to=Status.SUPERSEDED, by=by, reason="a later proposal", now_ns=now_ns
-        )
-    return found
+def _supersede_open(change: Transaction, author: str, *, now_ns: int) -> None:
+    deed = Deed(actor=author, at_ns=now_ns, reason="a later proposal took its place")
+    for record in revision_book.open_of(change, author):
+        revision_book.move(change, record, deed, to=Status.SUPERSEDED, action="supersede")

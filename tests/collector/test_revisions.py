@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from collector import holds
+from collector.auditlog import Deed
 from collector.desk import Desk
 from collector.holds import Hold
 from collector.refusals import Refusal
@@ -53,7 +54,8 @@ def hold(revisions: Revisions, kind: Any, role: str, **named: Any) -> None:
     now_ns = revisions.clock.now_ns()
     given: dict[str, Any] = {"arm": None, "until_ns": None, "owner": "ada", "reason": "r"} | named
     with revisions.desk.transaction() as change:
-        holds.put(change, Hold(kind=kind, role=role, since_ns=now_ns, **given), by="ada")
+        held = Hold(kind=kind, role=role, since_ns=now_ns, **given)
+        holds.put(change, held, Deed(actor="ada", at_ns=now_ns))
     revisions.wake()
 
 
