@@ -24,6 +24,10 @@ from telemetry.records import Dialect, Verdict
 
 # Statuses besides 5xx with which a provider says "not now": the next model may do better.
 DOWN: Final = frozenset({408, 429})
+# Statuses with which it refuses the gateway's own key or account: never the caller's fault, since
+# no key of the caller reaches it. The first two come whatever is asked.
+KEYLESS: Final = frozenset({401, 402})
+DENIED: Final = KEYLESS | {403}
 OPENING_BYTES_MAX: Final = 16_384  # of a stream, held back until its first event is whole
 
 
@@ -48,6 +52,16 @@ class Down:
     error: UpstreamError | None = None
     held: Held | None = None
     retry_after_seconds: float | None = None
+
+    @property
+    def status(self) -> int | None:
+        """The provider's status; None when it gave none."""
+        return None if self.held is None else self.held.attempt.status
+
+    @property
+    def denied(self) -> bool:
+        """Whether the provider refused the gateway itself: it has done nothing, and says so."""
+        return self.status in DENIED
 
 
 Ended = Answered | Delivered | Down
@@ -129,7 +143,7 @@ class Call:
         if answer.status >= 300:
             trial.billed = False
             held = self._held(answer, (content,), error_type=f"http_{answer.status}")
-            down = answer.status >= 500 or answer.status in DOWN
+            down = answer.status >= 500 or answer.status in DOWN | DENIED
             return self._down(answer, held) if down else Answered(held=held)
         if trial.reading.error_type is not None:  # an error, although the status says 200
             return self._down(answer, self._held(answer, (content,)))

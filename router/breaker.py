@@ -64,10 +64,11 @@ class Breakers:
         """Close the circuit."""
         self._circuits.pop(leave.model, None)
 
-    def failed(self, leave: Leave) -> None:
+    def failed(self, leave: Leave, *, certain: bool = False) -> None:
         """Count a failure; open the circuit after several in a row, longer each time.
 
-        While it is open only its probe counts: calls that began before say nothing new.
+        ``certain`` says that the next call would fail as well: the first one opens it. While it is
+        open only its probe counts: calls that began before say nothing new.
         """
         circuit = self._circuits.get(leave.model)
         if circuit is None:
@@ -79,7 +80,7 @@ class Breakers:
                 self._open(circuit)
             return
         circuit.failures += 1
-        if circuit.failures >= FAILURES_TO_OPEN:
+        if certain or circuit.failures >= FAILURES_TO_OPEN:
             self._open(circuit)
 
     def gave_up(self, leave: Leave) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from evals.steps import Step
 from router import codecall, headers, ladder, reply
-from router.attempt import Call, Delivered, Down, Ended, Way
+from router.attempt import KEYLESS, Call, Delivered, Down, Ended, Way
 from router.codecall import Abstained
 from router.exchange import Exchange, Held, Waiting
 from router.judge import Judge
@@ -57,6 +57,8 @@ class Chain:
         self._flagged: list[Held] = []
         self._down: Down | None = None
         self._retried_tier: str | None = None
+        self._escalates = False  # the candidate to be asked next stands above the last one
+        self._plan_escalations_max = way.exchange.loaded.policy.plan_escalations_max
 
     async def run(self) -> None:
         """Walk to the end."""
@@ -98,6 +100,7 @@ class Chain:
         try:
             if exchange.purse is not None:
                 trial.hold = exchange.purse.reserve(candidate)
+            self._count_escalation()
             ended = await Call(self._way, trial, foreign=foreign).make()
         except UpstreamError:
             breakers.failed(leave)
@@ -106,7 +109,9 @@ class Chain:
             breakers.gave_up(leave)
             raise
         broke = isinstance(ended, Delivered) and exchange.attempts[-1].error_type is not None
-        if broke or isinstance(ended, Down):
+        if isinstance(ended, Down):
+            breakers.failed(leave, certain=ended.status in KEYLESS)
+        elif broke:
             breakers.failed(leave)
         else:
             breakers.answered(leave)
@@ -129,15 +134,14 @@ class Chain:
             again = await self._again(candidate, down)
             if again is not None:
                 return again
-        if following is None or not self._gateway.retries.take():
+        if following is None or not (down.denied or self._gateway.retries.take()):
             return None
-        if following.tier != candidate.tier:
-            self._count_escalation()
+        self._escalates = following.tier != candidate.tier
         return following
 
     async def _again(self, candidate: Candidate, down: Down) -> Candidate | None:
         """Return the same model once more, after a pause, if it only said "not now"."""
-        if down.held is None or down.held.attempt.status not in RETRIED:
+        if down.status not in RETRIED:
             return None
         if self._retried_tier == candidate.tier:
             return None
@@ -175,8 +179,9 @@ class Chain:
         if self._route.rules.side_effects or self._is_out_of_attempts():
             return None
         opened = self._open_to(following)
-        if opened is None or not self._count_escalation():
+        if opened is None or not self._plan_allows():
             return None
+        self._escalates = True
         return opened
 
     def _open_to(self, candidate: Candidate) -> Candidate | None:
@@ -195,23 +200,27 @@ class Chain:
     def _may_not_repeat(self, down: Down) -> bool:
         """Say whether the model may have acted on a step that has side effects."""
         unsent = down.error is not None and down.error.code == "upstream_unreachable"
-        return self._route.rules.side_effects and not unsent
+        return self._route.rules.side_effects and not unsent and down.status not in KEYLESS
 
     def _is_out_of_attempts(self) -> bool:
         return len(self._calls()) >= self._route.rules.attempts_max
 
-    def _count_escalation(self) -> bool:
-        """Count an escalation against the plan's budget; False once it is spent."""
+    def _plan_allows(self) -> bool:
+        """Say whether the plan has an escalation left; if not, the planner is told so."""
         plan = self._decision.context.plan
-        if plan is None:
+        if plan is None or self._gateway.memory.escalations(plan) < self._plan_escalations_max:
             return True
-        budget = self._exchange.loaded.policy.plan_escalations_max
-        if self._gateway.memory.escalations(plan) >= budget:
+        self._exchange.replan = True
+        return False
+
+    def _count_escalation(self) -> None:
+        """Count an escalation against the plan's budget, now that it really happens."""
+        plan = self._decision.context.plan
+        escalates, self._escalates = self._escalates, False
+        if plan is None or not escalates:
+            return
+        if self._gateway.memory.escalated(plan) >= self._plan_escalations_max:
             self._exchange.replan = True
-            return False
-        if self._gateway.memory.escalated(plan) >= budget:
-            self._exchange.replan = True
-        return True
 
     # What the caller gets ----------------------------------------------------------------------
 
@@ -229,10 +238,25 @@ class Chain:
         if self._flagged:
             return await self._deliver(self._best())
         assert self._down is not None, "a walk ends with an answer, a flag or a failure"
+        if self._down.denied:
+            raise self._denied()
         if self._down.held is not None:
             return await self._deliver(self._down.held)
         assert isinstance(self._down.error, UpstreamError)
         raise self._down.error
+
+    def _denied(self) -> UpstreamError:
+        """Return what the caller hears when the last provider refuses us: none of its own words.
+
+        Providers quote parts of the key that they refuse.
+        """
+        last = self._exchange.attempts[-1]
+        return UpstreamError(
+            "upstream_denied",
+            f"the provider of {last.model} refused the gateway's own key or account "
+            f"(status {last.status})",
+            hint="the gateway's operator should look at that key; `tierwise doctor` tests it",
+        )
 
     def _best(self) -> Held:
         """Return the flagged answer with the highest score; of equals the last, dearest one."""

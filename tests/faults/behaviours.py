@@ -234,6 +234,17 @@ async def retry_after_date(wire: Wire, contact: Contact) -> None:
     await status(429, RATE_LIMITED, line)(wire, contact)
 
 
+def denied(code: int) -> Behaviour:
+    """Return a behaviour that refuses the key it was sent, and quotes it."""
+
+    async def behave(wire: Wire, contact: Contact) -> None:
+        quoted = contact.headers.get("authorization", "") + contact.headers.get("x-api-key", "")
+        body = b'{"error":{"message":"Incorrect API key provided: %s"}}' % quoted.encode()
+        await status(code, body)(wire, contact)
+
+    return behave
+
+
 RATE_LIMITED = b'{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded"}}'
 BROKEN = b'{"error":{"message":"upstream trouble","type":"server_error","code":null}}'
 
@@ -257,6 +268,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "rate_limited_huge": status(429, RATE_LIMITED, "retry-after: 1000000000"),
     "rate_limited_garbage": status(429, RATE_LIMITED, "retry-after: soon\t(maybe)"),
     **{f"status_{code}": status(code, BROKEN) for code in (500, 502, 503, 504, 529)},
+    **{f"denied_{code}": denied(code) for code in (401, 402, 403)},
     "error_first_event": error_first_event,
     "error_mid_stream": error_mid_stream,
     "usage_missing": usage(None),

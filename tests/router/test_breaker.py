@@ -48,6 +48,15 @@ def test_a_circuit_opens_at_the_fifth_failure_in_a_row_and_not_before() -> None:
     assert found.allows("p/other")
 
 
+def test_a_failure_that_is_certain_to_come_again_opens_a_circuit_at_once() -> None:
+    found, clock = breakers()
+    found.failed(found.enter(MODEL), certain=True)
+    assert not found.allows(MODEL)
+    clock.advance(OPEN_SECONDS_MIN)
+    found.answered(found.enter(MODEL))
+    assert found.allows(MODEL)
+
+
 def test_an_open_circuit_lets_one_probe_through_after_its_time() -> None:
     found, clock = opened()
     clock.advance(OPEN_SECONDS_MIN * 0.49)

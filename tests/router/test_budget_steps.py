@@ -373,6 +373,24 @@ async def test_an_answer_in_hand_is_delivered_when_the_next_tier_is_too_dear() -
     assert (await post(exact, ask("checked"))).headers["x-tierwise-attempts"] == "2"
 
 
+@pytest.mark.parametrize("failed", [answer(text="no"), Script(status=500)])
+async def test_an_escalation_that_a_budget_withholds_does_not_count_against_the_plan(
+    failed: Script,
+) -> None:
+    room = SMALL_COST + COST
+    plans = "[plans]\nescalations_max = 1\n"
+    short = bench_of(plans + budget("request", SMALL_COST + 0.000001), replace(failed))
+    delivered = await post(short, ask("checked"), x_tierwise_plan="p1")
+    assert delivered.headers["x-tierwise-attempts"] == "1"
+    assert "x-tierwise-replan" not in delivered.headers
+    assert short.gateway.memory.escalations("p1") == 0
+    enough = bench_of(plans + budget("request", room), replace(failed), answer())
+    delivered = await post(enough, ask("checked"), x_tierwise_plan="p1")
+    assert delivered.headers["x-tierwise-attempts"] == "2"
+    assert delivered.headers["x-tierwise-replan"] == "true"
+    assert enough.gateway.memory.escalations("p1") == 1
+
+
 async def test_a_provider_that_is_down_is_relayed_when_the_next_tier_is_too_dear() -> None:
     down = Script(status=500, pieces=[b'{"error": {"message": "down"}}'])
     bench = bench_of(budget("request", COST), down)

@@ -106,7 +106,7 @@ async def test_a_tiers_second_model_is_asked_when_its_first_is_down(status: int)
     assert sent == ["standin-mid", "standin-small"]
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
 async def test_an_error_that_is_the_callers_own_is_not_tried_elsewhere(status: int) -> None:
     bench = bench_of(failing(status))
     delivered = await bench.post(CHAT, ask())
@@ -710,6 +710,94 @@ async def test_a_providers_own_refusal_of_the_request_opens_no_circuit() -> None
         bench.upstream.scripts = [failing(400)]
         await bench.post(CHAT, ask("default"))
     assert bench.gateway.breakers.allows("standin/standin-small")
+
+
+# Providers that refuse the gateway itself -------------------------------------------------------
+
+
+def denying(status: int = 401) -> Script:
+    body = b'{"error": {"message": "Incorrect API key provided: sk-proj-***7b2d"}}'
+    return Script(status=status, pieces=[body], headers=(JSON, (b"Retry-After", b"60")))
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_a_provider_that_refuses_our_key_is_passed_over_inside_the_tier(status: int) -> None:
+    bench = bench_of(denying(status), good())
+    delivered = await bench.post(CHAT, ask())
+    assert (delivered.status, delivered.body) == (200, ANSWER)
+    outcome = outcome_of(bench)
+    assert [short(attempt) for attempt in outcome.attempts] == [
+        ("mid", "mid", Cause.START, status, f"http_{status}"),
+        ("mid", "small", Cause.FAILOVER, 200, None),
+    ]
+    assert outcome.cost_usd == pytest.approx(SMALL_COST)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_a_step_climbs_when_a_whole_tier_refuses_our_key(status: int) -> None:
+    bench = bench_of(denying(status), denying(status), good())
+    delivered = await bench.post(CHAT, ask())
+    assert delivered.headers["x-tierwise-tier"] == "frontier"
+    assert delivered.headers["x-tierwise-escalated-from"] == "mid"
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages"])
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_a_refusal_of_our_key_never_reaches_the_caller_in_the_providers_words(
+    status: int, path: str
+) -> None:
+    bench = bench_of(denying(status), denying(status), denying(status))
+    delivered = await bench.post(path, ask())
+    assert delivered.status == 502
+    error = json.loads(delivered.body)["error"]
+    assert (error["type"], error["code"]) == ("upstream_error", "upstream_denied")
+    assert f"status {status}" in error["message"]
+    assert b"sk-proj" not in delivered.body
+    assert "retry-after" not in delivered.headers
+    assert delivered.headers["x-tierwise-attempts"] == "3"
+    outcome = outcome_of(bench)
+    assert (outcome.status, outcome.error_code) == (502, "upstream_denied")
+    assert outcome.cost_usd == 0.0
+
+
+async def test_the_last_providers_answer_decides_what_the_caller_hears() -> None:
+    bench = bench_of(denying(), denying(), failing(500))
+    assert (await bench.post(CHAT, ask())).status == 500
+    bench = bench_of(failing(500), failing(500), denying())
+    assert (await bench.post(CHAT, ask())).status == 502
+
+
+async def test_a_revoked_key_costs_no_step_however_many_come() -> None:
+    bench = bench_of()
+    while bench.gateway.retries.take():
+        pass  # as after a bad hour: failovers of failed calls would not be made any more
+    bench.upstream.scripts = [denying(), *[good() for _ in range(20)]]
+    for _ in range(20):
+        assert (await bench.post(CHAT, ask())).status == 200
+    # The first refusal opened the circuit, so the others went past that model at once.
+    asked = [json.loads(body)["model"] for _, _, body in bench.upstream.sent]
+    assert asked.count("standin-mid") == 1
+
+
+async def test_one_refused_request_does_not_keep_others_from_a_model() -> None:
+    # 403 may be about what was asked: that alone opens no circuit.
+    bench = bench_of(denying(403), good())
+    await bench.post(CHAT, ask())
+    assert bench.gateway.breakers.allows("standin/standin-mid")
+
+
+@pytest.mark.parametrize(("status", "calls"), [(401, 2), (402, 2), (403, 1), (503, 1)])
+async def test_a_step_with_side_effects_goes_on_only_from_a_model_that_cannot_have_acted(
+    status: int, calls: int
+) -> None:
+    bench = make_bench(
+        POLICY.replace(
+            b"[roles.firm]", b'[roles.acts]\nside_effects = true\ntier = "mid"\n[roles.firm]'
+        )
+    )
+    bench.upstream.scripts = [denying(status), good()]
+    await bench.post(CHAT, ask("acts"))
+    assert len(bench.upstream.sent) == calls
 
 
 # Signed reasoning ------------------------------------------------------------------------------
