@@ -103,10 +103,7 @@ async def _serve(
         meters=meters,
         clock=clock,
         rng=rng,
-        limits=Limits(
-            body_bytes=config.gateway.body_mb_max * MIB,
-            body_seconds=config.gateway.timeouts.body_seconds,
-        ),
+        limits=_limits(config),
         load=Load(steps_max=config.gateway.steps_max),
         breakers=Breakers(clock=clock, rng=rng),
         retries=RetryBudget(clock=clock),
@@ -132,6 +129,13 @@ async def _serve(
         await upstream.close()
         await feedback.close()
         await exporter.close()
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        body_bytes=config.gateway.body_mb_max * MIB,
+        body_seconds=config.gateway.timeouts.body_seconds,
+    )
 
 
 def _collect_rarely() -> None:
