@@ -4,32 +4,31 @@ Costs are true means of the judged revisions. A policy with more than 5 % of its
 violating revisions is disqualified: its cost stands, but it did not do the task.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import numpy as np
 
-from evals.baselines.fixed import cascade, everywhere, random_mix, table
-from evals.baselines.linear import LinTS, LinUCB
 from evals.baselines.oracle import constrained
-from evals.baselines.rolemeans import EpsilonGreedy, PlugIn, PrimalDual
-from evals.replay import Brief, Floors, Plan, Player, PlayerMaker, Run, play
-from evals.scenarios import stages
+from evals.replay import Plan, Run
+from evals.rivals.field import NAMES, Policy, floors, policies
+from evals.scenarios import busiest_tier, stages
 from evals.scores import (
     DISQUALIFIED_FROM,
     Score,
     alarm_after,
+    labels_to,
     requests_to_recover,
     score,
 )
 from evals.simulate import Check, Labels, Setting, truth
 from evals.tables import fitted
-from evals.tierwise_player import Tierwise
 from evals.worlds import Ints, World
 from learning.arms import ladder_arms
 from learning.derive import Settings
 from telemetry.errors import ConfigError
-from telemetry.records import Arm, OnFail
 
 RESAMPLES = 1_000
 
@@ -38,7 +37,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What to compare: floors relative to each world's top tier, one check, one scenario."""
+    """What to compare: floors relative to each world's top tier, one check, one scenario.
+
+    Policies learn every ``tick`` requests (50 in the first 1,000); those that learn after every one
+    stand still for ``online_tick``.
+    """
 
     floor: float = 0.97
     role_floor: float | None = None
@@ -48,6 +51,7 @@ class Request:
     requests: int = 20_000
     tick: int = 200
     seeds: int = 6
+    online_tick: int = 50
     policies: tuple[str, ...] = ("tierwise", "table", "frontier")
 
 
@@ -63,7 +67,8 @@ class Row:
     cost_of_table: float  # the policy's cost / the declared table's
     cost_of_oracle: float  # the policy's cost / the constrained oracle's
     late_of_oracle: float  # the same over the last quarter
-    alarm_requests: int | None  # from the last change to the first alarm after it
+    alarm_requests: int | None  # from the first change to the first alarm after it
+    alarm_labels: int | None  # labels on the changed tier that arrived in between
     recover_requests: int | None  # from the change until the floor holds again
     false_alarms: int  # alarms before the first change
 
@@ -88,33 +93,19 @@ class Report:
     summaries: tuple[Summary, ...]
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON; what cannot be told is None."""
+        found = _plain(asdict(self))
+        assert isinstance(found, dict)
+        return found
 
 
-def makers(setting: Setting, *, floor: float, settings: Settings) -> dict[str, PlayerMaker]:
-    """Every policy by its name in the command line."""
-    accept = OnFail.ACCEPT
-    tiers = {
-        tier: everywhere(setting, arm=Arm(tier=tier, on_fail=accept))
-        for tier in setting.world.tiers
-    }
-
-    def tierwise(brief: Brief, rng: np.random.Generator) -> Player:
-        return Tierwise(brief, settings=settings)
-
-    return {
-        "tierwise": tierwise,
-        "table": table,
-        **tiers,
-        "cascade": cascade(setting),
-        "random-mix": random_mix(setting, floor=floor),
-        "epsilon-greedy": EpsilonGreedy,
-        "linucb": LinUCB,
-        "lints": LinTS,
-        "primal-dual": PrimalDual,
-        "plug-in": PlugIn,
-    }
+def _plain(value: object) -> object:
+    """The value with None for every NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def compare(
@@ -131,14 +122,19 @@ def compare(
     ``progress`` is called with runs done and runs in all. Raises ConfigError on an unknown policy
     or scenario. A tier that a world lacks is skipped there.
     """
+    unknown = [name for name in request.policies if name not in NAMES]
+    if unknown:
+        raise ConfigError(f"no policy {unknown[0]!r}", hint=f"known: {', '.join(NAMES)}")
     rows: list[Row] = []
     total, done = len(worlds) * request.seeds * len(request.policies), 0
     for world in worlds:
         setting = Setting(world=world, arms=ladder_arms(world.tiers), check=request.check)
-        known = makers(setting, floor=request.floor, settings=settings or Settings())
-        unknown = [name for name in request.policies if name not in {*known, "mid"}]
-        if unknown:
-            raise ConfigError(f"no policy {unknown[0]!r}", hint=f"known: {', '.join(known)}")
+        known = policies(
+            setting,
+            floor=request.floor,
+            settings=settings or Settings(),
+            online_tick=request.online_tick,
+        )
         for seed in range(request.seeds):
             rng = np.random.default_rng([seed, 7])
             declared = (
@@ -155,13 +151,18 @@ def compare(
         request=request,
         rows=tuple(rows),
         summaries=tuple(
-            summarise(name, [row for row in rows if row.policy == name]) for name in names
+            summarise(
+                name,
+                [row for row in rows if row.policy == name],
+                changed=request.scenario != "stationary",
+            )
+            for name in names
         ),
     )
 
 
 def _row(
-    setting: Setting, request: Request, policy: tuple[str, PlayerMaker], start: tuple[int, Ints]
+    setting: Setting, request: Request, policy: tuple[str, Policy], start: tuple[int, Ints]
 ) -> Row:
     """Play one policy once."""
     seed, declared = start
@@ -174,8 +175,9 @@ def _row(
         tick=request.tick,
         seed=seed,
     )
-    run = play(setting, policy[1], plan=plan, declared=declared)
-    changes = [int(part.since * request.requests) for part in parts[1:]]
+    run = policy[1](setting, plan=plan, declared=declared)
+    change = next((int(part.since * request.requests) for part in parts[1:]), None)
+    alarm = None if change is None else alarm_after(run, since=change)
     oracle, late_oracle, declared_cost = _bounds(setting, run, plan=plan, declared=declared)
     mine = score(run)
     return Row(
@@ -187,9 +189,17 @@ def _row(
         cost_of_table=mine.cost / declared_cost,
         cost_of_oracle=mine.cost / oracle,
         late_of_oracle=mine.cost_late / late_oracle,
-        alarm_requests=alarm_after(run, since=changes[0]) if changes else None,
-        recover_requests=requests_to_recover(run, since=changes[0]) if changes else None,
-        false_alarms=len([at for at in run.alarms if not changes or at <= changes[0]]),
+        alarm_requests=alarm,
+        alarm_labels=None
+        if change is None or alarm is None
+        else labels_to(
+            run,
+            since=change,
+            until=change + alarm,
+            tier=busiest_tier(setting, floor=request.floor),
+        ),
+        recover_requests=None if change is None else requests_to_recover(run, since=change),
+        false_alarms=len([at for at in run.alarms if change is None or at <= change]),
     )
 
 
@@ -197,12 +207,8 @@ def _bounds(
     setting: Setting, run: Run, *, plan: Plan, declared: Ints
 ) -> tuple[float, float, float]:
     """Cost of the oracle (all, last quarter) and of the table, as shares of always-top."""
-    world = setting.world
-    floors = Floors(overall=plan.floor * world.top_quality)
-    if plan.role_floor is not None:
-        best = world.role_means(world.quality[:, -1:])[:, 0]
-        floors = Floors(overall=floors.overall, roles=plan.role_floor * best)
-    cost = {part.since: constrained(setting, stage=part, floors=floors)[2] for part in plan.stages}
+    wanted = floors(setting, plan=plan)
+    cost = {part.since: constrained(setting, stage=part, floors=wanted)[2] for part in plan.stages}
     spent, table_spent, top, sizes, late = [], [], [], [], []
     truths = {part.since: truth(setting, stage=part) for part in plan.stages}
     for step in run.steps:
@@ -224,19 +230,14 @@ def _bounds(
     )
 
 
-def summarise(policy: str, rows: Sequence[Row]) -> Summary:
-    """Means over worlds of the means over seeds, with a bootstrap over seeds within worlds."""
+def summarise(policy: str, rows: Sequence[Row], *, changed: bool = True) -> Summary:
+    """Means over worlds of the means over seeds, with a bootstrap over seeds within worlds.
+
+    ``changed`` says whether the scenario changes anything, so that there is something to recover
+    from.
+    """
     worlds = list(dict.fromkeys(row.world for row in rows))
-
-    def mean(pick: Callable[[Row], float | None]) -> float:
-        per_world = []
-        for world in worlds:
-            values = [pick(row) for row in rows if row.world == world]
-            known = [value for value in values if value is not None]
-            if known:
-                per_world.append(float(np.mean(known)))
-        return float(np.mean(per_world)) if per_world else float("nan")
-
+    mean = partial(_mean, rows, worlds)
     figures = {
         name: mean(lambda row, name=name: getattr(row.score, name))  # type: ignore[misc]
         for name in Score.__dataclass_fields__
@@ -246,8 +247,12 @@ def summarise(policy: str, rows: Sequence[Row]) -> Summary:
         "cost_of_oracle": mean(lambda row: row.cost_of_oracle),
         "late_of_oracle": mean(lambda row: row.late_of_oracle),
         "alarm_requests": mean(lambda row: row.alarm_requests),
+        "alarm_labels": mean(lambda row: row.alarm_labels),
+        "never_alarmed": mean(lambda row: float(row.alarm_requests is None) if changed else None),
         "recover_requests": mean(lambda row: row.recover_requests),
-        "never_recovered": mean(lambda row: float(row.recover_requests is None)),
+        "never_recovered": mean(
+            lambda row: float(row.recover_requests is None) if changed else None
+        ),
         "false_alarms": mean(lambda row: row.false_alarms),
     }
     return Summary(
@@ -257,6 +262,17 @@ def summarise(policy: str, rows: Sequence[Row]) -> Summary:
         bad_interval=_interval(rows, worlds, pick=lambda row: row.score.bad),
         disqualified=figures["bad"] > DISQUALIFIED_FROM,
     )
+
+
+def _mean(rows: Sequence[Row], worlds: Sequence[str], pick: Callable[[Row], float | None]) -> float:
+    """Mean over worlds of the mean over seeds where it is known; NaN when it is nowhere known."""
+    per_world = []
+    for world in worlds:
+        values = [pick(row) for row in rows if row.world == world]
+        known = [value for value in values if value is not None and not math.isnan(value)]
+        if known:
+            per_world.append(float(np.mean(known)))
+    return float(np.mean(per_world)) if per_world else float("nan")
 
 
 def _interval(

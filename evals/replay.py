@@ -3,11 +3,12 @@
 A world is finite, so a revision (the probabilities in force between two ticks) has an exact
 quality and cost: probabilities times true means, checks averaged. A *violation* is a revision more
 than 0.5 points (of the top tier's mean quality) under the floor; revisions count by the requests
-they served. Means over served requests are reported too, but carry the noise of a sample.
+they served. Windows of served requests are reported too, but carry the noise of a sample: about
+2 points at 500 requests.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -73,6 +74,11 @@ class Player(Protocol):
         """Request numbers at whose tick a quality alarm was raised."""
         ...
 
+    @property
+    def explored(self) -> Floats | None:
+        """Share of every arm that is exploration, (roles, arms); None when it cannot be told."""
+        ...
+
 
 PlayerMaker = Callable[[Brief, np.random.Generator], Player]
 
@@ -113,61 +119,95 @@ class Step:
     top_cost: float
     worst_role: float  # true quality of the worst role, as a share of the top tier's in it
     shares: Floats  # (arms,), true share of the requests that each arm gets
+    explored: float | None = None  # true cost of the requests that explore, per request of all
+    labelled: tuple[int, ...] = ()  # labels that arrived at its end, per tier that had answered
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A whole run: judged revisions, sampled means and alarms."""
+    """A whole run: judged revisions, what was served, and alarms."""
 
     steps: tuple[Step, ...]
     floor: float
     top_quality: float
     cost_served: float  # USD, as sampled
     top_cost_served: float  # USD, had the same requests gone to the top tier
-    quality_served: float  # mean over the served requests
+    quality_served: Floats  # (requests,), mean quality of the item on the arm that served it
     alarms: tuple[int, ...] = field(default=())
 
 
 def play(setting: Setting, maker: PlayerMaker, *, plan: Plan, declared: Ints) -> Run:
     """Play one policy over one plan; everything random comes from the plan's seed."""
-    root = np.random.default_rng(plan.seed)
-    items_rng, serve_rng, player_rng = root.spawn(3)
     world = setting.world
+    player_rng = np.random.default_rng(plan.seed).spawn(3)[2]
     player = maker(brief(setting, plan=plan, declared=declared), player_rng)
+
+    def act(_: Stage, items: Ints) -> Floats:
+        return player.probabilities(world.roles[items], world.features[items])
+
+    run = _run(setting, plan=plan, act=act, player=player)
+    return replace(run, alarms=player.alarms)
+
+
+def told(setting: Setting, *, plan: Plan, choose: Callable[[Stage], Floats]) -> Run:
+    """Serve the chances (items, arms) that ``choose`` gives for each stage: for those who know all.
+
+    It meets the same requests as a player of the same plan.
+    """
+    chances = {stage.since: choose(stage) for stage in plan.stages}
+    return _run(setting, plan=plan, act=lambda stage, items: chances[stage.since][items])
+
+
+def _run(
+    setting: Setting,
+    *,
+    plan: Plan,
+    act: Callable[[Stage, Ints], Floats],
+    player: Player | None = None,
+) -> Run:
+    """Serve the plan's requests with the chances (items, arms) of ``act``; a player hears of it."""
+    items_rng, serve_rng, _ = np.random.default_rng(plan.seed).spawn(3)
+    world = setting.world
+    everything = np.arange(world.items_count)
     truths = {stage.since: truth(setting, stage=stage) for stage in plan.stages}
     steps: list[Step] = []
+    qualities: list[Floats] = []
     waiting: list[Served] = []
-    totals = np.zeros(3)
+    spent = np.zeros(2)
     for start, end in plan.ticks():
         stage = plan.stage_at(start)
         known = truths[stage.since]
         items = items_rng.choice(world.items_count, end - start, p=known.item_weights)
-        steps.append(_judge(setting, player, known=known, span=(start, end)))
+        step = _judge(setting, act(stage, everything), known=known, span=(start, end))
+        explored = None if player is None else player.explored
         served, cost = serve(
             setting,
             serve_rng,
             stage=stage,
             items=items,
             numbers=np.arange(start, end),
-            probabilities=player.probabilities(world.roles[items], world.features[items]),
+            probabilities=act(stage, items),
         )
-        totals += (
-            cost.sum(),
-            (world.cost[items, -1] * known.price[-1]).sum(),
-            known.quality[items, served.arm].sum(),
+        spent += cost.sum(), (world.cost[items, -1] * known.price[-1]).sum()
+        qualities.append(known.quality[items, served.arm])
+        arrived, waiting = _arrived([*waiting, served], before=end - stage.labels.delay)
+        steps.append(
+            replace(
+                step,
+                explored=None if explored is None else _cost(explored, known=known),
+                labelled=_by_tier(setting, arrived),
+            )
         )
-        waiting.append(served)
-        arrived, waiting = _arrived(waiting, before=end - stage.labels.delay)
-        news = News(price=plan_price(plan, at=end, setting=setting), absent=_absent(plan, end))
-        player.learn(served, arrived, news=news)
+        if player is not None:
+            news = News(price=plan_price(plan, at=end, setting=setting), absent=_absent(plan, end))
+            player.learn(served, arrived, news=news)
     return Run(
         steps=tuple(steps),
         floor=plan.floor * world.top_quality,
         top_quality=world.top_quality,
-        cost_served=float(totals[0]),
-        top_cost_served=float(totals[1]),
-        quality_served=float(totals[2] / plan.requests),
-        alarms=player.alarms,
+        cost_served=float(spent[0]),
+        top_cost_served=float(spent[1]),
+        quality_served=np.concatenate(qualities),
     )
 
 
@@ -208,10 +248,25 @@ def _arrived(waiting: Sequence[Served], *, before: int) -> tuple[Served, list[Se
     return all_rows.rows(ready & ~np.isnan(all_rows.label)), [all_rows.rows(~ready)]
 
 
-def _judge(setting: Setting, player: Player, *, known: Truth, span: tuple[int, int]) -> Step:
-    """The true worth of the probabilities in force."""
+def _by_tier(setting: Setting, labelled: Served) -> tuple[int, ...]:
+    """How many of the labels speak of an answer of each tier."""
+    tiers = setting.world.tiers
+    counts = np.zeros(len(tiers), dtype=np.int64)
+    for arm, path in enumerate(setting.arms.chains):
+        depth = labelled.depth[labelled.arm == arm]
+        for step, tier in enumerate(path):
+            counts[tiers.index(tier)] += int((depth == step + 1).sum())
+    return tuple(counts.tolist())
+
+
+def _cost(shares: Floats, *, known: Truth) -> float:
+    """True cost of shares (roles, arms) of the requests, in USD per request of all."""
+    return float(known.weights @ (shares * known.role_cost).sum(axis=1))
+
+
+def _judge(setting: Setting, chances: Floats, *, known: Truth, span: tuple[int, int]) -> Step:
+    """The true worth of chances (items, arms) while they serve the requests of ``span``."""
     world = setting.world
-    chances = player.probabilities(world.roles, world.features)
     assert bool(np.allclose(chances.sum(axis=1), 1.0)), "probabilities do not sum to 1"
     assert bool((chances >= 0).all()), "a probability is below 0"
     per_item = (chances * known.quality).sum(axis=1)

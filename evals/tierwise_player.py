@@ -10,6 +10,7 @@ from evals.worlds import Floats, Ints
 from learning.arms import Arms, Chain
 from learning.compose import Layout
 from learning.derive import Derived, Settings, Situation, derive
+from learning.explore import exploration
 from learning.tally import STATS, Stat, Tally
 from learning.watch import Alarm, Change, Outcomes, Watch
 
@@ -35,10 +36,16 @@ class Tierwise:
         self._watches = dict.fromkeys(brief.tiers, Watch())
         self.changes: list[tuple[int, str, Alarm]] = []
         self._derived = self._derive(None)
+        self._least = np.zeros_like(self._derived.shares)
 
     @property
     def alarms(self) -> tuple[int, ...]:
         return tuple(self._alarms)
+
+    @property
+    def explored(self) -> Floats:
+        """What exploration asks for; while nothing is proven, more than it gets."""
+        return np.minimum(self._least, self._derived.shares)
 
     def probabilities(self, roles: Ints, features: Floats) -> Floats:
         return self._derived.shares[roles]
@@ -56,7 +63,9 @@ class Tierwise:
         self._price = dict(zip(self._brief.tiers, news.price.tolist(), strict=True))
         pairs = zip(self._brief.tiers, news.absent, strict=False)
         self._absent = {tier for tier, absent in pairs if absent}
-        self._derived = self._derive(self._derived)
+        before = self._derived
+        self._derived = self._derive(before)
+        self._least = self._exploring(before)
 
     def _watch(self, served: Served, labelled: Served) -> None:
         """Compare what came with what should have come; an alarm starts the model anew."""
@@ -78,9 +87,27 @@ class Tierwise:
             else:
                 self._demoted.discard(tier)
 
+    def _exploring(self, previous: Derived) -> Floats:
+        """The least shares that the last solve asked for, (roles, arms)."""
+        settings = self._settings
+        arms, worth = self._derived.arms, previous.solution.price_of_quality
+        probed = {tier: settings.probe for tier in self._demoted}
+        return exploration(
+            arms,
+            shares=previous.solution.shares,
+            allowed=self._allowed(),
+            price_of_quality=worth if worth > 0 else 5.0 * float(arms.cost.max()),
+            budget=settings.budget,
+            alive=[(path[0], probed.get(path[0], settings.trickle)) for path in self._brief.chains],
+        )
+
+    def _allowed(self) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+        """Arms without an absent tier, (roles, arms)."""
+        usable = [not self._absent.intersection(path) for path in self._brief.chains]
+        return np.tile(np.array(usable), (len(self._brief.role_names), 1))
+
     def _derive(self, previous: Derived | None) -> Derived:
         brief = self._brief
-        usable = [not self._absent.intersection(path) for path in brief.chains]
         token = np.array([0.0, 1.0, 0.0])  # the world's usage stands as output tokens
         return derive(
             self._layout,
@@ -89,7 +116,7 @@ class Tierwise:
                 floor=brief.floors.overall,
                 role_floors=brief.floors.roles,
                 declared=brief.declared,
-                allowed=np.tile(np.array(usable), (len(brief.role_names), 1)),
+                allowed=self._allowed(),
                 price={tier: token * price for tier, price in self._price.items()},
                 typical={
                     tier: token * cost

@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 
 TIERS = ("small", "mid", "frontier")
 ITEMS_MAX = 2_000_000
+HASHED, TEXT_FEATURES = 2**16, 25
 CORRECT_FROM = 0.5  # an answer that scores less counts as wrong for a simulated check
 
 
@@ -84,8 +85,9 @@ def load_worlds(path: Path, *, names: Sequence[str] = ()) -> list[World]:
     """Read the worlds of a Parquet file, in the file's order; all of them when none is named.
 
     Wants the columns ``world, role, q_{tier}, cost_{tier}`` for some of small, mid and frontier and
-    takes every ``f_*`` column as a feature. A tier without a score on any item is absent. Raises
-    ConfigError on a missing file, column or name.
+    takes every ``f_*`` column as a feature; a ``prompt`` column becomes 25 more, see
+    ``text_features``. A tier without a score on any item is absent. Raises ConfigError on a missing
+    file, column or name.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file", hint="give a Parquet file with worlds")
@@ -118,7 +120,10 @@ def _world(name: str, table: dict[str, NDArray[np.generic]]) -> World:
     quality, cost = quality[whole], cost[whole]
     role_names, roles = np.unique(np.asarray(table["role"]).astype(str)[whole], return_inverse=True)
     keys = sorted(key for key in table if key.startswith("f_"))
-    features = standardised([_floats(table[key])[whole] for key in keys], rows=len(roles))
+    columns = [_floats(table[key])[whole] for key in keys]
+    if "prompt" in table:
+        columns += list(text_features([str(text) for text in table["prompt"][whole]]).T)
+    features = standardised(columns, rows=len(roles))
     digest = hashlib.sha256()
     for array in (roles.astype(np.int64), quality, cost, features):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -132,6 +137,19 @@ def _world(name: str, table: dict[str, NDArray[np.generic]]) -> World:
         features=features,
         digest=digest.hexdigest()[:16],
     )
+
+
+def text_features(texts: Sequence[str]) -> Floats:
+    """Hashed words and pairs of words, cut down to their 25 strongest directions: (n, 25 at most).
+
+    What a router without an embedding model can see of a text.
+    """
+    from sklearn.decomposition import TruncatedSVD  # noqa: PLC0415 - slow to load, rarely wanted
+    from sklearn.feature_extraction.text import HashingVectorizer  # noqa: PLC0415 - as above
+
+    hashed = HashingVectorizer(n_features=HASHED, ngram_range=(1, 2)).transform(texts)
+    size = min(TEXT_FEATURES, len(texts) - 1)
+    return np.asarray(TruncatedSVD(size, random_state=0).fit_transform(hashed), dtype=np.float64)
 
 
 def _floats(column: NDArray[np.generic]) -> Floats:

@@ -18,6 +18,10 @@ class Fixed:
     def alarms(self) -> tuple[int, ...]:
         return ()
 
+    @property
+    def explored(self) -> Floats:
+        return np.zeros_like(self._shares)
+
     def probabilities(self, roles: Ints, features: Floats) -> Floats:
         return self._shares[roles]
 

@@ -7,7 +7,7 @@ Source: Li et al. 2010 (LinUCB, disjoint); Agrawal and Goyal 2013 (Thompson samp
 
 import numpy as np
 
-from evals.baselines.rolemeans import COST_WEIGHT
+from evals.baselines.rewards import inputs, rewards
 from evals.replay import Brief, News
 from evals.simulate import Served
 from evals.worlds import Floats, Ints
@@ -30,9 +30,13 @@ class Linear:
     def alarms(self) -> tuple[int, ...]:
         return ()
 
+    @property
+    def explored(self) -> None:
+        return None
+
     def inputs(self, roles: Ints, features: Floats) -> Floats:
         """Role indicators and features side by side, (n, d)."""
-        return np.hstack([np.eye(len(self.brief.role_names))[roles], features])
+        return inputs(self.brief, roles=roles, features=features)
 
     def refresh(self) -> None:
         """Solve the regressions after a tick."""
@@ -40,14 +44,10 @@ class Linear:
         self.mean = np.einsum("aij,aj->ai", self.inverse, self._moment)
 
     def learn(self, served: Served, labelled: Served, *, news: News) -> None:
-        paths = [[self.brief.tiers.index(tier) for tier in path] for path in self.brief.chains]
-        longest = labelled.usage.shape[1]
-        prices = np.array([[*news.price[path], *[0.0] * (longest - len(path))] for path in paths])
-        cost = (labelled.usage * prices[labelled.arm]).sum(axis=1) / self.brief.tier_cost[-1]
-        reward = labelled.label - COST_WEIGHT * cost
-        inputs = self.inputs(labelled.role, labelled.features)
+        reward = rewards(self.brief, labelled, news=news)
+        seen = self.inputs(labelled.role, labelled.features)
         for arm in range(len(self.brief.arms)):
-            mine = inputs[labelled.arm == arm]
+            mine = seen[labelled.arm == arm]
             self._gram[arm] += mine.T @ mine
             self._moment[arm] += mine.T @ reward[labelled.arm == arm]
         self.refresh()
@@ -61,9 +61,9 @@ class LinUCB(Linear):
     """Optimism: mean plus ``width`` deviations."""
 
     def probabilities(self, roles: Ints, features: Floats) -> Floats:
-        inputs = self.inputs(roles, features)
-        spread = np.einsum("ni,aij,nj->na", inputs, self.inverse, inputs, optimize=True)
-        return self.best(inputs @ self.mean.T + self.width * self._noise * np.sqrt(spread))
+        asked = self.inputs(roles, features)
+        spread = np.einsum("ni,aij,nj->na", asked, self.inverse, asked, optimize=True)
+        return self.best(asked @ self.mean.T + self.width * self._noise * np.sqrt(spread))
 
 
 class LinTS(Linear):

@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from evals.baselines.rewards import COST_WEIGHT, costs
 from evals.replay import Brief, News
 from evals.simulate import Served
 from evals.worlds import Floats, Ints
 from learning.compose import Composed
 from learning.programme import Bound, Programme, solve
 
-COST_WEIGHT = 0.3  # what always-top's cost is worth in points of quality, for unconstrained rules
 EXPLORE_FIRST, EXPLORE_LEAST = 0.15, 0.02
 
 
@@ -28,11 +28,15 @@ class RoleMeans(ABC):
         self._asked = np.zeros(self.shape[0])
         self._shares = np.zeros(self.shape)
         self._shares[np.arange(self.shape[0]), brief.declared] = 1.0
-        self._shares = self.explored(self._shares)
+        self._shares = self.with_exploration(self._shares)
 
     @property
     def alarms(self) -> tuple[int, ...]:
         return ()
+
+    @property
+    def explored(self) -> Floats:
+        return np.full(self.shape, self.exploring / self.shape[1])
 
     @property
     def quality(self) -> Floats:
@@ -51,25 +55,27 @@ class RoleMeans(ABC):
         """Share of the requests per role."""
         return np.asarray((self._asked + 1.0) / (self._asked + 1.0).sum())
 
-    def explored(self, shares: Floats) -> Floats:
+    @property
+    def exploring(self) -> float:
+        """Share of the requests that explore; it decays."""
+        return float(max(EXPLORE_LEAST, EXPLORE_FIRST / np.sqrt(1 + self._asked.sum() / 500)))
+
+    def with_exploration(self, shares: Floats) -> Floats:
         """The shares with the current exploration share spread over all arms."""
-        share = max(EXPLORE_LEAST, EXPLORE_FIRST / np.sqrt(1 + self._asked.sum() / 500))
+        share = self.exploring
         return np.asarray((1 - share) * shares + share / self.shape[1])
 
     def probabilities(self, roles: Ints, features: Floats) -> Floats:
         return self._shares[roles]
 
     def learn(self, served: Served, labelled: Served, *, news: News) -> None:
-        paths = [[self.brief.tiers.index(tier) for tier in path] for path in self.brief.chains]
-        longest = served.usage.shape[1]
-        prices = np.array([[*news.price[path], *[0.0] * (longest - len(path))] for path in paths])
-        cost = (served.usage * prices[served.arm]).sum(axis=1)
+        cost = costs(self.brief, served, news=news)
         np.add.at(self._tries, (served.role, served.arm), 1.0)
         np.add.at(self._spent, (served.role, served.arm), cost)
         np.add.at(self._labels, (labelled.role, labelled.arm), 1.0)
         np.add.at(self._worth, (labelled.role, labelled.arm), labelled.label)
         np.add.at(self._asked, served.role, 1.0)
-        self._shares = self.explored(self.choose(labelled))
+        self._shares = self.with_exploration(self.choose(labelled))
 
     @abstractmethod
     def choose(self, labelled: Served) -> Floats:

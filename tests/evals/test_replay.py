@@ -55,7 +55,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
     plan = Plan(requests=600, seed=4)
     runs = [play(SETTING, half_small, plan=plan, declared=DECLARED) for _ in range(2)]
     assert runs[0].cost_served == runs[1].cost_served
-    assert runs[0].quality_served == runs[1].quality_served
+    assert runs[0].quality_served.tolist() == runs[1].quality_served.tolist()
 
 
 class Listener(Fixed):
@@ -119,7 +119,7 @@ def steps(*qualities: float, alarms: tuple[int, ...] = ()) -> Run:
         top_quality=1.0,
         cost_served=1.0,
         top_cost_served=2.0,
-        quality_served=0.9,
+        quality_served=np.full(100 * len(qualities), 0.9),
         alarms=alarms,
     )
 

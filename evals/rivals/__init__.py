@@ -1,0 +1,1 @@
+"""Other people's policies in our harness: their packages as they are, and every policy by name."""
