@@ -1,10 +1,27 @@
 """The `[collector]` table of tierwise.toml."""
 
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from telemetry.configfile import Section
+from telemetry.configfile import EnvName, Section
+
+# Names that changes are recorded under when no key was shown.
+NAMES_TAKEN = ("local", "anybody", "learner", "expiry")
+
+
+class AccessKeyConfig(Section):
+    """One key for the console's API: who shows it, and what it opens."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.@-]{0,63}$")] = Field(
+        description="stands in revisions and in the audit log instead of the key"
+    )
+    key_env: EnvName = Field(description="environment variable that holds the key")
+    access: Literal["viewer", "approver", "analytics"] = Field(
+        description="viewer reads all, approver also changes the policy, "
+        "analytics reads only sums over roles and time"
+    )
 
 
 class CollectorConfig(Section):
@@ -36,3 +53,21 @@ class CollectorConfig(Section):
         1_024, ge=128, le=262_144, description="memory that DuckDB may take; beyond it, it spills"
     )
     threads: int = Field(2, ge=1, le=64, description="threads that DuckDB may use")
+    keys: tuple[AccessKeyConfig, ...] = Field(
+        (), description="keys of people and programs that use the API", max_length=1_000
+    )
+
+    @model_validator(mode="after")
+    def _keys_are_told_apart(self) -> Self:
+        names = [key.name for key in self.keys]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"keys: two keys are called {name!r}")
+            if name in NAMES_TAKEN:
+                raise ValueError(f"keys: {name!r} stands for something else in the audit log")
+        if self.keys and self.token_env is None:
+            raise ValueError(
+                "keys: token_env is missing; gateways and senders show that token, and without "
+                "one anybody could send the evidence that moves the policy"
+            )
+        return self

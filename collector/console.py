@@ -19,9 +19,11 @@ from collector.control import Control
 from collector.decode import BadBody
 from collector.explain import explain, recent
 from collector.feedback import Feedback, feedback_row
+from collector.guard import Guard
 from collector.intake import Busy, Intake
 from collector.meters import Meters
 from collector.normalising import Normaliser
+from collector.refusals import Refusal, body_of
 from collector.rows import EvaluationRow
 from collector.scoreboard import scoreboard
 from collector.store import Store, StoreError, StoreRefused
@@ -61,6 +63,7 @@ def console(parts: Parts) -> FastAPI:
     """Return the application behind the console's port."""
     app = FastAPI(title="tierwise", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parts = parts
+    app.add_middleware(Guard, access=parts.access)
     _add_errors(app)
     _add_health(app, parts)
     _add_board(app, parts)
@@ -92,6 +95,10 @@ def _add_errors(app: FastAPI) -> None:
             for fault in error.errors()[:5]
         ]
         return _refused(422, "invalid_field", "; ".join(faults))
+
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, error: Refusal) -> JSONResponse:
+        return JSONResponse(body_of(error), status_code=error.status)
 
     @app.exception_handler(StoreError)
     async def unavailable(_: Request, error: StoreError) -> JSONResponse:

@@ -3,7 +3,6 @@
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse
 
 from collector.access import Access
 from collector.refusals import Refusal
@@ -20,8 +19,9 @@ def active_routes(revisions: Revisions, *, access: Access) -> APIRouter:
 
     @routes.get("/api/policy/active")
     async def active(request: Request, wait: Wait = 0.0) -> Response:
-        if not access.allows(request.headers.get("authorization", "").encode()):
-            return refused(Refusal("unknown_key", "this is not the collector's token"))
+        shown = request.headers.get("authorization", "").encode()
+        if not access.allows(shown) and not (access.keyed and access.person(shown)):
+            raise Refusal("unknown_key", "this is neither the collector's token nor a key")
         known = request.headers.get("if-none-match", "").strip()
         found = await revisions.wait_async(known, seconds=wait if known else 0.0)
         headers = {"etag": found.standing.etag, "cache-control": "no-cache"}
@@ -30,10 +30,3 @@ def active_routes(revisions: Revisions, *, access: Access) -> APIRouter:
         return Response(found.standing.text, media_type="application/json", headers=headers)
 
     return routes
-
-
-def refused(refusal: Refusal) -> JSONResponse:
-    """Return the answer to a request that is refused."""
-    kind = "unauthorized" if refusal.status == 401 else "invalid_request"
-    error = {"type": kind, "code": refusal.code, "message": str(refusal)}
-    return JSONResponse({"error": error}, status_code=refusal.status)

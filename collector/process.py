@@ -75,7 +75,7 @@ def run(
     if pricing is None:
         pricing = BookPricing(PriceBook({}, at=datetime.now(tz=UTC)))
     meters = Meters()
-    access = Access.from_env(config.token_env)
+    access = Access.from_env(config.token_env, keys=config.keys, console=config.console)
     normaliser = Normaliser(policy_path)
     sockets = [listening(config.otlp_http), listening(config.console)]
     writer = Writer(lambda: _store(config, clock), meters=meters, clock=clock)

@@ -1,6 +1,6 @@
 """Why the collector refuses a change of the policy; docs/policy-review.md lists every code."""
 
-from typing import Final
+from typing import Any, Final
 
 from telemetry.errors import Code, TierwiseError
 
@@ -27,3 +27,9 @@ class Refusal(TierwiseError):
         super().__init__(message, hint=hint)
         self.code = code
         self.status = REFUSALS[code].status
+
+
+def body_of(refusal: Refusal) -> dict[str, Any]:
+    """Return the body that tells a client of a refusal."""
+    kind = "unauthorized" if refusal.status == 401 else "invalid_request"
+    return {"error": {"type": kind, "code": refusal.code, "message": str(refusal)}}

@@ -101,6 +101,7 @@ async def running(
     folder: Path,
     *,
     token: str | None = None,
+    access: Access | None = None,
     policy: Path | None = None,
     terms: Terms | None = None,
     **settings: Any,
@@ -118,7 +119,7 @@ async def running(
     collector = Collector(
         Wiring(
             config=config, store=store, writer=writer, meters=meters, clock=clock,
-            access=Access(token),
+            access=access or Access(token),
             rules=Rules(pricing=pricing(), normaliser=Normaliser(policy)),
             desk=desk, terms=lambda: terms,
         )
