@@ -7,14 +7,18 @@ from typing import Any
 
 from learning.learner import Learner
 from router import body as bodies
+from router.allowance import applying, bound, size_of
+from router.budget import dollars
+from router.ladder import first
 from router.policy import Policy, expired
+from router.request import SESSION_HEADERS
 from router.roles import Asked, alias_of, resolve
 from router.route import Route
 from router.rules import Rules
 from router.shape import shape_of
 from router.shaperule import matches
 from telemetry.errors import InvalidRequest, StepError
-from telemetry.propagation import parse_baggage
+from telemetry.propagation import parse_baggage, parse_traceparent
 from telemetry.records import Context, Decision, Dialect, Reason, RoleSource, Shape
 
 AGENT = "gen_ai.agent.name"
@@ -28,6 +32,8 @@ class Question:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b"{}"  # a JSON object
     key_role: str | None = None  # default role of the client key that it would be sent with
+    key: str | None = None  # that key's name
+    key_budget: str | None = None  # whose spend that key's steps count towards, if not its own
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +89,18 @@ class PinNote:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetNote:
+    """One budget that the step would count towards."""
+
+    scope: str
+    subject: str | None  # whose: a role, a key, a session; None where there is nobody to name
+    usd: float
+    on_exhausted: str
+    held_usd: float  # the most that the first call can cost: so much is held back for it
+    fits: bool  # as long as nothing is spent yet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
     """One request's way through the policy: a choice, or the error that its caller would get."""
 
@@ -94,6 +112,7 @@ class Explanation:
     choice: Choice | None
     refused: str | None
     pin: PinNote | None
+    budgets: tuple[BudgetNote, ...]
 
 
 def explain(policy: Policy, question: Question, *, learner: Learner, today: date) -> Explanation:
@@ -109,7 +128,8 @@ def explain(policy: Policy, question: Question, *, learner: Learner, today: date
     parsed = bodies.parse(question.body)
     model = parsed.get("model", str) or "tierwise/auto"
     named = {name.lower(): value for name, value in question.headers.items()}
-    in_body = (parsed.get("metadata", dict) or {}).get("role")
+    metadata = parsed.get("metadata", dict) or {}
+    in_body = metadata.get("role")
     asked = Asked(
         header_role=named.get("x-tierwise-role"),
         alias=alias_of(model),
@@ -119,21 +139,27 @@ def explain(policy: Policy, question: Question, *, learner: Learner, today: date
     )
     shape = shape_of(parsed.fields, dialect, len(question.body))
     mode = named.get("x-tierwise-mode")
+    session = _session(named, metadata)
     asker, rules = _asker(policy, asked, shape=shape, mode=mode)
     context = Context(
         role=asker.role,
         role_source=asker.source,
         role_unknown=asker.unknown,
         dialect=dialect,
+        session=session or _trace(named),
         mode=mode,
+        key=question.key,
+        budget=question.key_budget,
         shape=shape,
     )
     route, choice, refused = None, None, None
+    budgets: tuple[BudgetNote, ...] = ()
     try:
         context = replace(context, caller_pin=_caller_pin(policy, model, rules))
         route = policy.route(context)
         decision = policy.decide(context, decision_id="explain", at_ns=0, learner=learner)
         choice = _choice(route, decision)
+        budgets = tuple(_budgets(policy, parsed, route=route, decision=decision, session=session))
     except StepError as error:
         refused = f"{error.type} ({error.code}): {error}"
     return Explanation(
@@ -145,7 +171,39 @@ def explain(policy: Policy, question: Question, *, learner: Learner, today: date
         choice=choice,
         refused=refused,
         pin=_pin_note(rules, today),
+        budgets=budgets,
     )
+
+
+def _session(named: Mapping[str, str], metadata: Mapping[str, Any]) -> str | None:
+    for header in SESSION_HEADERS:
+        if found := named.get(header.decode()):
+            return found
+    stated = metadata.get("session_id")
+    return stated if isinstance(stated, str) and stated else None
+
+
+def _trace(named: Mapping[str, str]) -> str | None:
+    parent = parse_traceparent(named.get("traceparent", "").encode())
+    return parent.trace_id if parent else None
+
+
+def _budgets(
+    policy: Policy, body: bodies.Body, *, route: Route, decision: Decision, session: str | None
+) -> Iterator[BudgetNote]:
+    size = size_of(
+        body, route.dialect, output_tokens_default=policy.file.reservations.output_tokens
+    )
+    held_usd = dollars(bound(route, first(route, decision.arm), size))
+    for budget, subject in applying(policy.file.budgets, decision.context, session=session):
+        yield BudgetNote(
+            scope=budget.scope,
+            subject=subject or None,
+            usd=budget.usd,
+            on_exhausted=budget.on_exhausted,
+            held_usd=held_usd,
+            fits=held_usd <= budget.usd,
+        )
 
 
 def _asker(policy: Policy, asked: Asked, *, shape: Shape, mode: str | None) -> tuple[Asker, Rules]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from router import shape
+from router.allowance import DAILY, Size, applying, bound, size_of
 from router.budget import DAY_NS, Account, Hold, Ledger, dollars, pico
 from router.ladder import Candidate, first
 from router.policy import DECLARED
@@ -17,15 +17,13 @@ from router.policyfile import BudgetConfig
 from router.route import Route, sensible
 from router.rules import CODE
 from telemetry.errors import BudgetExceeded
-from telemetry.prices import Price
-from telemetry.records import Arm, Decision, Dialect, OnFail, Reason
+from telemetry.records import Arm, Decision, OnFail, Reason
 
 if TYPE_CHECKING:
     from router.exchange import Exchange
     from router.request import Request
 
 CHEAPEST: Final = "cheapest"
-DAILY: Final = ("role", "key", "day")
 
 
 class Entry(NamedTuple):
@@ -49,37 +47,23 @@ class Spending:
         if not file.budgets or not exchange.endpoint.inference:
             return None
         context = decision.context
-        subjects = {
-            "request": "",
-            "task": context.session,
-            "session": asked.session,
-            "role": context.role,
-            "key": context.budget or context.key,
-            "day": "",
-        }
         today = exchange.gateway.clock.now_ns() // DAY_NS
-        entries = []
-        for budget in file.budgets:
-            subject = subjects[budget.scope]
-            if budget.scope == "key" and budget.name and budget.name == context.key:
-                subject = budget.name
-            if budget.name is not None and subject != budget.name:
-                continue
-            if subject is None and budget.scope != "task":
-                continue
-            entries.append(Entry(budget, subject or "", self._account(budget, subject, today)))
+        entries = [
+            Entry(budget, subject or "", self._account(budget, subject, today))
+            for budget, subject in applying(file.budgets, context, session=asked.session)
+        ]
         if not entries:
             return None
-        route = exchange.loaded.policy.route(context)
         return Purse(
             spending=self,
             entries=tuple(entries),
-            route=route,
+            route=exchange.loaded.policy.route(context),
             start=decision.arm.tier,
-            input_bytes=len(asked.body.raw),
-            output_tokens=shape.output_tokens_max(asked.body.fields, context.dialect),
-            output_tokens_default=file.reservations.output_tokens,
-            choices=_choices(asked, context.dialect),
+            size=size_of(
+                asked.body,
+                context.dialect,
+                output_tokens_default=file.reservations.output_tokens,
+            ),
             now_ns=exchange.gateway.clock.now_ns,
             refused=lambda scope: exchange.gateway.meters.count(
                 "tierwise_budget_refused_total", labels=(scope,)
@@ -105,10 +89,7 @@ class Purse:
     entries: tuple[Entry, ...]
     route: Route
     start: str  # the tier that the decision chose
-    input_bytes: int
-    output_tokens: int | None  # the request's own limit
-    output_tokens_default: int
-    choices: int
+    size: Size
     now_ns: Callable[[], int]
     refused: Callable[[str], None]
 
@@ -149,22 +130,7 @@ class Purse:
 
     def bound(self, candidate: Candidate) -> int:
         """Return the most that asking ``candidate`` can cost, in picodollars."""
-        if candidate.tier == CODE:
-            return 0
-        params = self.route.params(candidate.tier)
-        set_here = [
-            value
-            for key in shape.OUTPUT_LIMITS[self.route.dialect]
-            if isinstance(value := params.get(key), int)
-        ]
-        output = set_here[0] if set_here else self.output_tokens or self.output_tokens_default
-        return pico(
-            bound_usd(
-                candidate.target.price,
-                input_tokens=self.input_bytes,
-                output_tokens=output * self.choices,
-            )
-        )
+        return bound(self.route, candidate, self.size)
 
 
 def lowered(exchange: "Exchange", asked: "Request", decision: Decision) -> Decision:
@@ -188,33 +154,9 @@ def lowered(exchange: "Exchange", asked: "Request", decision: Decision) -> Decis
     return replace(decision, arm=arm, propensity=1.0, reason=Reason.BUDGET, revision=DECLARED)
 
 
-def bound_usd(price: Price, *, input_tokens: int, output_tokens: int) -> float:
-    """Return the most that a call of at most so many tokens can cost, in US dollars.
-
-    Every rate that an input of up to ``input_tokens`` can meet is looked at, and of its kinds of
-    input and output the dearest.
-    """
-    dearest = 0.0
-    for rates in price.rates:
-        if rates.above >= input_tokens:
-            break
-        per_input = max(rates.input, rates.cache_read, rates.cache_write)
-        per_output = max(rates.output or 0.0, rates.reasoning or 0.0)
-        dearest = max(dearest, input_tokens * per_input + output_tokens * per_output)
-    return price.request + dearest
-
-
 def _lowest(route: Route) -> str:
     """Return the cheapest tier that has a model."""
     return next((tier for tier in route.tiers if tier != CODE), route.tiers[0])
-
-
-def _choices(asked: "Request", dialect: Dialect) -> int:
-    """Return how many answers are asked for at once; OpenAI's chat completions bill each."""
-    if dialect is not Dialect.CHAT or "n" not in asked.body.fields:
-        return 1
-    stated = bytes(asked.body.fields["n"])
-    return max(1, int(stated)) if stated.isdigit() and len(stated) < 10 else 1
 
 
 def _exceeded(entry: Entry, amount: int, *, now_ns: int) -> BudgetExceeded:

@@ -13,8 +13,8 @@ import typer
 from learning.learner import Declared
 from router.cli import exits, options
 from router.cli.output import Screen
-from router.config import Config
-from router.explain import Candidate, Choice, Explanation, Question
+from router.config import Config, KeyConfig
+from router.explain import BudgetNote, Candidate, Choice, Explanation, Question
 from router.explain import explain as explained
 from router.policy import Policy
 from router.settings import load
@@ -61,11 +61,14 @@ def explain(  # noqa: PLR0913 - a flag is a parameter
     if role is not None:
         headers["x-tierwise-role"] = role
     try:
+        holder = _key(settings, key)
         question = Question(
             dialect=dialect,
             headers=headers,
             body=_body(body, model),
-            key_role=_key_role(settings, key),
+            key_role=holder.role if holder else None,
+            key=holder.name if holder else None,
+            key_budget=holder.budget if holder else None,
         )
         found = explained(compiled, question, learner=Declared(), today=today)
     except StepError as error:
@@ -116,12 +119,12 @@ def _read(source: str) -> bytes:
     return content
 
 
-def _key_role(config: Config, name: str | None) -> str | None:
+def _key(config: Config, name: str | None) -> KeyConfig | None:
     if name is None:
         return None
     for key in config.keys:
         if key.name == name:
-            return key.role
+            return key
     known = ", ".join(key.name for key in config.keys) or "none"
     raise ConfigError(
         f"--key: tierwise.toml has no client key called {name!r}", hint=f"known keys: {known}"
@@ -143,6 +146,8 @@ def _show(screen: Screen, found: Explanation) -> None:
         until = f" until {found.pin.until}" if found.pin.until else ""
         ended = ", which has passed" if found.pin.expired else ""
         screen.say(f"pin       {found.pin.owner}{until}{ended}: {found.pin.reason}")
+    if found.budgets:
+        screen.say("budgets   " + "\n          ".join(map(_budget, found.budgets)))
     screen.say("models    " + "\n          ".join(map(_candidate, found.candidates)))
 
 
@@ -153,6 +158,13 @@ def _show_choice(screen: Screen, choice: Choice) -> None:
     if choice.params:
         screen.say(f"sets      {jsonlib.dumps(dict(choice.params))}")
     screen.say(f"on fail   {choice.after_fail or 'the answer stands'}")
+
+
+def _budget(one: BudgetNote) -> str:
+    whose = f"{one.scope} {one.subject}" if one.subject else one.scope
+    held = f"the first call holds back up to ${one.held_usd:.6g}"
+    never = "" if one.fits else ", more than all of it"
+    return f"{whose}: ${one.usd:g}, then {one.on_exhausted}; {held}{never}"
 
 
 def _candidate(one: Candidate) -> str:

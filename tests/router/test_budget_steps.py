@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from router.allowance import bound_usd
 from router.budget import Ledger, pico
 from router.reload import build
-from router.spending import Spending, bound_usd
+from router.spending import Spending
 from telemetry.clock import ManualClock
 from telemetry.errors import ConfigError, UpstreamError
 from telemetry.prices import Price, Rates

@@ -123,6 +123,27 @@ def test_explain_follows_a_request(
     assert found["choice"]["arm"].partition("/")[0] == tier
 
 
+def test_explain_shows_the_budgets_that_apply(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budgets = """
+[[budgets]]
+scope = "key"
+usd = 5
+[[budgets]]
+scope = "task"
+usd = 0.5
+on_exhausted = "cheapest"
+"""
+    (tmp_path / "policy.toml").write_text(POLICY + budgets)
+    assert run(["policy", "explain", "--key", "bot", *files]) == 0
+    said = capsys.readouterr().out
+    assert "budgets   key bot: $5, then refuse" in said
+    assert "task: $0.5, then cheapest" in said
+    assert run(["policy", "explain", "--json", "--key", "bot", *files]) == 0
+    assert [note["scope"] for note in answer(capsys)["budgets"]] == ["key", "task"]
+
+
 def test_explain_reads_a_body_from_stdin(
     files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,3 +160,54 @@ def test_a_body_that_is_no_object_is_the_askers_fault() -> None:
     question = Question(dialect=Dialect.CHAT, body=b"[]")
     with pytest.raises(InvalidRequest):
         explain(policy(), question, learner=Declared(), today=TODAY)
+
+
+BUDGETS = """
+[[budgets]]
+scope = "request"
+usd = 0.01
+[[budgets]]
+scope = "session"
+usd = 2
+on_exhausted = "cheapest"
+[[budgets]]
+scope = "role"
+name = "worker"
+usd = 60
+[[budgets]]
+scope = "role"
+name = "planner"
+usd = 6
+[[budgets]]
+scope = "key"
+usd = 7
+"""
+
+
+def test_it_names_the_budgets_that_apply_and_what_the_first_call_holds_back() -> None:
+    built = policy(WORKER + "[roles.planner]\n" + BUDGETS)
+    body = {"model": "tierwise/worker", "max_tokens": 1_000}
+    found = asked(built, body=body, headers={"X-Session-Id": "s-1"})
+    # worker starts at claude/mid and gpt/mini; of them gpt/mini speaks chat: 0.5 and 2 dollars per
+    # million. No token is shorter than one byte, and the body has so many.
+    held = len(json.dumps(body)) * 0.5e-6 + 1_000 * 2e-6
+    assert [(note.scope, note.subject, note.usd) for note in found.budgets] == [
+        ("request", None, 0.01),
+        ("session", "s-1", 2),
+        ("role", "worker", 60),
+    ]
+    assert {round(note.held_usd, 12) for note in found.budgets} == {round(held, 12)}
+    assert [note.on_exhausted for note in found.budgets] == ["refuse", "cheapest", "refuse"]
+    assert all(note.fits for note in found.budgets)
+    large = asked(built, body=body | {"max_tokens": 10_000})
+    assert [(note.scope, note.fits) for note in large.budgets] == [
+        ("request", False),
+        ("role", True),
+    ]
+
+
+def test_a_refused_request_has_no_budgets() -> None:
+    built = policy("[roles.worker]\n" + BUDGETS.replace('name = "planner"', 'name = "default"'))
+    found = asked(built, headers={"x-tierwise-role": "worker"}, dialect=Dialect.EMBEDDINGS)
+    assert found.refused is not None
+    assert found.budgets == ()
