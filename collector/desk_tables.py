@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from collector.sinks.tables import TABLES
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         # Small facts that outlive a restart, by name: cursors, when a sink was last tested ...
@@ -91,4 +93,5 @@ CREATE TABLE silences (
 ) STRICT
 """,
     ),
+    TABLES,  # what must be told to whom
 )

@@ -14,6 +14,7 @@ class Meters:
         self.registry = CollectorRegistry()
         self._count_intake(self.registry)
         self._watch_the_store(self.registry)
+        self._watch_the_sinks(self.registry)
 
     def _count_intake(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
@@ -86,6 +87,36 @@ class Meters:
             "tierwise_collector_store_up", "1 while the last commit worked", registry=registry
         )
         self.store_up.set(1)
+
+    def _watch_the_sinks(self, registry: CollectorRegistry) -> None:
+        self.notify_tries = Counter(
+            "tierwise_collector_notify_tries",
+            "Tries to tell a sink something, by what they came to",
+            ("sink", "result"),
+            registry=registry,
+        )
+        self.notify_dead = Counter(
+            "tierwise_collector_notify_dead",
+            "Messages that were given up, by reason",
+            ("sink", "reason"),
+            registry=registry,
+        )
+        self.notify_pending = Gauge(
+            "tierwise_collector_notify_pending", "Messages that wait for a sink", ("sink",),
+            registry=registry,
+        )  # fmt: skip
+        self.notify_up = Gauge(
+            "tierwise_collector_notify_up",
+            "1 while a sink can be used: set up, and not disabled by its receiver",
+            ("sink",),
+            registry=registry,
+        )
+        self.notify_acknowledged = Gauge(
+            "tierwise_collector_notify_acknowledged_timestamp_seconds",
+            "Unix time at which a sink last acknowledged anything; 0: never",
+            ("sink",),
+            registry=registry,
+        )
 
     def text(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

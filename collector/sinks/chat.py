@@ -1,0 +1,76 @@
+"""Chat and e-mail: whatever address apprise knows, sent by a process of its own.
+
+apprise looks names up, waits and reads as its hundred services do. In a process that is ended when
+its time is over, with a network that knows only allowed addresses, that can harm nobody.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from collector.sinks.bodies import words
+from collector.sinks.message import Message
+from collector.sinks.sink import MESSAGE_CHARS_MAX, TRY_SECONDS, Answer, Verdict
+
+START_SECONDS: Final = 10.0  # for the process to come up on a busy machine, before the try begins
+ANSWER_BYTES_MAX: Final = 4_096
+
+
+def apprise_is_there() -> bool:
+    """Say whether the optional package is installed."""
+    return importlib.util.find_spec("apprise") is not None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chat:
+    """Sends words to one apprise address, which often holds a secret."""
+
+    url: str = field(repr=False)
+    allow_private: bool
+    console_url: str | None
+
+    async def send(self, message: Message) -> Answer:
+        title, body = words(message, console_url=self.console_url)
+        asked = {
+            "url": self.url,
+            "title": title,
+            "body": body,
+            "allow_private": self.allow_private,
+            "seconds": TRY_SECONDS,
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "collector.sinks.chatchild",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR") if key in os.environ},
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(START_SECONDS + TRY_SECONDS):
+                said, _ = await process.communicate(json.dumps(asked).encode())
+        except TimeoutError:
+            return Answer(verdict=Verdict.RETRY, message=f"no answer within {TRY_SECONDS:g} s")
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        return _answer(said[:ANSWER_BYTES_MAX])
+
+    async def close(self) -> None:
+        """Do nothing: no process outlives its message."""
+
+
+def _answer(said: bytes) -> Answer:
+    try:
+        plain: dict[str, Any] = json.loads(said)
+        return Answer(
+            verdict=Verdict(plain["verdict"]), message=str(plain["message"])[:MESSAGE_CHARS_MAX]
+        )
+    except (ValueError, KeyError, TypeError):
+        # It was ended from outside, most likely for its memory or its time.
+        return Answer(verdict=Verdict.RETRY, message="the sending process ended without a word")

@@ -1,0 +1,76 @@
+"""When a sink that forgets is told again all that fires, and what has ended since it last heard."""
+
+import json
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final
+
+from collector.alert_events import AlertEvent
+from collector.desk import Transaction
+from collector.outbox import firing
+from collector.sinks import deliveries
+from collector.sinks.alertmanager import RESEND_SECONDS, RESOLVED_SECONDS
+from collector.sinks.message import ALERTS_MAX, alert_of
+from collector.sinks.sink import Answer, Verdict
+from telemetry.clock import Clock
+
+RESEND_NS: Final = int(RESEND_SECONDS * 1e9)
+RESOLVED_NS: Final = int(RESOLVED_SECONDS * 1e9)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Due:
+    """What is to be said now, and the last event that it takes into account."""
+
+    alerts: tuple[AlertEvent, ...]
+    cursor: int
+
+
+class Restating:
+    """One sink's state: said at an interval, and at once after news."""
+
+    def __init__(
+        self, sink: str, *, muted: Callable[[int], Collection[str]], clock: Clock,
+        rng: random.Random,
+    ) -> None:  # fmt: skip
+        self._sink = {"sink": sink}
+        self._name = sink
+        self._muted = muted
+        self._clock = clock
+        self._rng = rng
+
+    def due(self, change: Transaction) -> Due | None:
+        """Return what is to be said now; None when it is not time."""
+        now_ns = self._clock.now_ns()
+        if not deliveries.ready(change, self._name, now_ns):
+            return None
+        row = change.row("SELECT * FROM sinks WHERE sink = $sink", self._sink)
+        assert row is not None, "a sink that is ready is known"
+        if now_ns < row["resend_ns"] <= now_ns + RESEND_NS:
+            return None
+        # Whatever ended after the sink last heard of it, and for five minutes more.
+        heard_ns = min(row["state_ns"] or now_ns, now_ns)
+        ended = change.rows(
+            "SELECT body FROM outbox_alerts WHERE status = 'resolved' AND ends_ns >= $since "
+            "ORDER BY ends_ns DESC LIMIT $most",
+            {"since": heard_ns - RESOLVED_NS, "most": ALERTS_MAX},
+        )
+        muted = self._muted(now_ns)
+        burning = [one for key, one in firing(change).items() if key not in muted]
+        over = [alert_of(json.loads(one["body"])) for one in ended]
+        return Due(alerts=(*burning, *over), cursor=row["cursor"])
+
+    def settle(self, change: Transaction, due: Due, answer: Answer) -> None:
+        """Write down what became of saying it; news that came meanwhile is due at once."""
+        now_ns = self._clock.now_ns()
+        if due.alerts:
+            deliveries.note(change, self._name, answer, now_ns=now_ns, rng=self._rng)
+        if answer.verdict is Verdict.RETRY:
+            return
+        heard = now_ns if answer.verdict is Verdict.ACCEPTED else None
+        change.run(
+            "UPDATE sinks SET state_ns = coalesce($heard, state_ns), "
+            "resend_ns = CASE WHEN cursor = $cursor THEN $next ELSE 0 END WHERE sink = $sink",
+            self._sink | {"heard": heard, "cursor": due.cursor, "next": now_ns + RESEND_NS},
+        )
