@@ -3,10 +3,10 @@
 import logging
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeGuard
 
 from evals.answers import Answer
-from evals.checks import REASON_MAX, Check, SlowCheck, crashed
+from evals.checks import REASON_MAX, AnyCheck, Check, SlowCheck, crashed
 from evals.workers import NoThread, Raised, TookTooLong, Workers
 from telemetry.clock import Clock
 from telemetry.errors import CheckCrashed
@@ -120,6 +120,11 @@ class Budgeted(SlowCheck):
         return Verdict(
             check=self.name, version=self.version, result=result, score=score, reason=reason
         )
+
+
+def is_budgeted(check: AnyCheck) -> TypeGuard[Budgeted]:
+    """Say whether a check is held to an error budget."""
+    return isinstance(check, Budgeted)
 
 
 class Guarded(Budgeted):

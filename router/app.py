@@ -1,7 +1,7 @@
 """The gateway's web application: the data path in front, a few quiet routes behind it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from router import aliases, envelopes, step
 from router.callers import Caller
 from router.feedback import FEEDBACK_BYTES_MAX, FEEDBACK_PATH
 from router.gateway import Gateway
+from router.judge import disabled_checks
 from router.quiet import PLACE, Quiet
 from router.request import ENDPOINTS
 from telemetry.errors import Internal, InvalidRequest, Overloaded, StepError
@@ -31,6 +32,7 @@ class Health:
     metrics: Callable[[], bytes]
     reload_error: Callable[[], str | None]
     warnings: Callable[[], tuple[str, ...]]
+    revision: Callable[[], Mapping[str, object]] = dict  # which one decides, and how fresh that is
 
 
 def create_app(gateway: Gateway, health: Health) -> FastAPI:
@@ -76,13 +78,15 @@ def _add_health(app: FastAPI, gateway: Gateway, health: Health) -> None:
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
         error, draining = health.reload_error(), gateway.load.draining
+        policy = gateway.loaded().policy
         return JSONResponse(
             {
                 "service": SERVICE,
                 "status": "draining" if draining else "ready",
-                "policy": gateway.loaded().policy.hash,
+                "policy": policy.hash,
+                "revision": health.revision(),
                 "reload_error": error,
-                "warnings": list(health.warnings()),
+                "warnings": [*health.warnings(), *disabled_checks(policy)],
                 "steps": gateway.load.steps,
             },
             status_code=503 if draining else 200,

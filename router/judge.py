@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from evals.answers import Answer, read_answer
 from evals.assembly import Assembler, assembler
 from evals.checks import AnyCheck, is_slow, run_checks
+from evals.slow import is_budgeted
 from evals.steps import Step
 from router.exchange import Exchange, Trial
+from router.policy import Policy
 from telemetry.records import Verdict
 
 
@@ -35,15 +37,29 @@ class Judge:
 
     async def answer(self, trial: Trial, answer: Answer) -> Verdict | None:
         """Judge an answer; the verdicts stay with the attempt. None: no check had a word."""
-        clock = self._exchange.gateway.clock
+        clock, meters = self._exchange.gateway.clock, self._exchange.gateway.meters
         began = clock.monotonic()
         checked = await run_checks(self._checks, answer)
         if any(is_slow(check) for check in self._checks):
             # A slow check is waited for like a provider: that is not our own overhead.
             self._exchange.waited_seconds += clock.monotonic() - began
+            for check in self._checks:
+                if is_budgeted(check):
+                    meters.check_disabled(check.name, check.budget.disabled)
         trial.verdicts = checked.verdicts
         for error in checked.errors:
-            self._exchange.gateway.meters.check_crashed(error.check)
+            meters.check_crashed(error.check)
         if not checked.verdicts:
             return None
         return checked.overall
+
+
+def disabled_checks(policy: Policy) -> tuple[str, ...]:
+    """Return what to tell people of each check that its error budget keeps from being asked."""
+    broken = {
+        f"{route.rules.where}: check {check.name!r} is disabled, it failed too often; it abstains"
+        for route in policy.table.values()
+        for check in route.checks
+        if is_budgeted(check) and check.budget.disabled
+    }
+    return tuple(sorted(broken))

@@ -52,6 +52,12 @@ METRICS: Final = (
         "checks that crashed or ran out of time; never the answer's fault",
     ),
     Metric(
+        "tierwise_check_disabled",
+        "gauge",
+        ("check",),
+        "1 while a check's error budget keeps it from being asked; it abstains meanwhile",
+    ),
+    Metric(
         "tierwise_rejections_total",
         "counter",
         ("code",),
@@ -102,6 +108,24 @@ METRICS: Final = (
         "counter",
         ("result",),
         "policy and configuration reloads; result is ok or failed",
+    ),
+    Metric(
+        "tierwise_revision_active",
+        "gauge",
+        (),
+        "1 while a revision of the learner decides, 0 while only the declared policy does",
+    ),
+    Metric(
+        "tierwise_revision_confirmed_timestamp_seconds",
+        "gauge",
+        (),
+        "unix time when the collector last said which revision is in force",
+    ),
+    Metric(
+        "tierwise_revision_fetches_total",
+        "counter",
+        ("result",),
+        "answers on which revision is in force; result: new, same, refused, failed",
     ),
     Metric("tierwise_telemetry_recorded_total", "counter", (), "steps handed to the exporter"),
     Metric(

@@ -32,6 +32,9 @@ _MULTI_MODES = {
     "tierwise_telemetry_spool_bytes": "livesum",
     "tierwise_loop_lag_seconds": "livemax",
     "tierwise_budget_spent_ratio": "livemax",
+    "tierwise_check_disabled": "livemax",
+    "tierwise_revision_active": "livemin",
+    "tierwise_revision_confirmed_timestamp_seconds": "livemin",
 }
 _log = logging.getLogger("tierwise.telemetry")
 
@@ -69,6 +72,7 @@ class Meters:
         self._errors: set[str] = set()
         self._overhead = self._spread("tierwise_overhead_seconds")
         self._unknown_cost = self._tally("tierwise_unknown_cost_total")
+        self._checks_disabled: dict[str, bool] = {}
         self._in_flight = 0
         self._fault_logged = False
         self.know(roles=roles, tiers=tiers, models=models)
@@ -102,6 +106,8 @@ class Meters:
         )
         self._steps.clear()
         self._attempts.clear()
+        for check in self._checks_disabled:  # a new policy asks all of its checks
+            self.check_disabled(check, False)
 
     def render(self) -> bytes:
         """Return the text of /metrics: in multiprocess mode of all workers, as last published."""
@@ -139,6 +145,12 @@ class Meters:
     def check_crashed(self, check: str) -> None:
         """Count a check that broke."""
         self.count("tierwise_check_errors_total", labels=(check,))
+
+    def check_disabled(self, check: str, disabled: bool) -> None:
+        """Show whether a check is asked at all; call it with every answer it might have judged."""
+        if self._checks_disabled.get(check, False) != disabled:
+            self._checks_disabled[check] = disabled
+            self._metrics["tierwise_check_disabled"].labels(check).set(int(disabled))
 
     def observe(self, decision: Decision, outcome: Outcome) -> None:
         """Count a step and its attempts."""
@@ -262,6 +274,14 @@ class Meters:
     def budget_spent(self, scope: str, name: str, ratio: float) -> None:
         """Show how much of one of today's budgets is spent; the names are the policy's own."""
         self._metrics["tierwise_budget_spent_ratio"].labels(scope, name).set(ratio)
+
+    def revision_active(self, active: bool) -> None:
+        """Show whether a revision decides."""
+        self._metrics["tierwise_revision_active"].set(int(active))
+
+    def revision_confirmed(self, at_seconds: float) -> None:
+        """Show when the collector last said which revision is in force, as unix time."""
+        self._metrics["tierwise_revision_confirmed_timestamp_seconds"].set(at_seconds)
 
     def spool_bytes(self, amount: int) -> None:
         """Show what waits on disk."""

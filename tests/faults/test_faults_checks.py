@@ -150,6 +150,15 @@ async def test_a_check_that_keeps_hanging_is_switched_off_and_then_costs_nothing
         _, outcome = await at.post(Dialect.CHAT, "strict", stream=False)
         assert [said.result for said in outcome.attempts[0].verdicts] == [Result.ABSTAIN]
         assert "is disabled" in caplog.text
+        assert at.at.gateway.meters.value("tierwise_check_disabled", {"check": "http"}) == 1
+        ready = await wire.send(at.at.port, b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert ready.status == 200, "a check is no reason to send nobody here"
+        (warning,) = json.loads(ready.body)["warnings"]
+        assert "check 'http' is disabled" in warning
+        assert warning.startswith("roles.")
+        # What a reload brings is asked anew.
+        at.at.gateway.meters.know(roles=(), tiers=(), models=())
+        assert at.at.gateway.meters.value("tierwise_check_disabled", {"check": "http"}) == 0
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
