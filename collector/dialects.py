@@ -264,6 +264,7 @@ FIELDS: Final[tuple[Field, ...]] = (
         semconv="gen_ai.evaluation.score.label",
         openinference="evaluation.label",
     ),
+    _field("evaluation_chance", Kind.NUMBER, tierwise="tierwise.evaluation.chance"),
     _field(
         "evaluation_text",
         _TEXT,

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Any, Final, Literal
 import duckdb
 import msgspec
 
-from collector import queries, rollup_queries, views
+from collector import learning_queries, queries, rolling, rollup_queries, views
 from collector.dedupe import drop_known
 from collector.lineage import NODES_MAX, OPEN_MAX, Lineage, Node, Open
 from collector.migrations import migrate
+from collector.rolling import DAY_NS, LATE_NS, Runner
 from collector.rows import Batch, CallRow, DecisionRow, EvaluationRow, LogRow, SpanRow
 from collector.store import (
     Parameters,
@@ -30,11 +31,6 @@ from collector.store import (
 )
 from telemetry.errors import TierwiseError
 
-DAY_NS: Final = 86_400_000_000_000
-BY_MINUTE_NS: Final = 3 * DAY_NS  # older roll-ups are kept by the hour
-MINUTES_PER_ROLL_UP: Final = 240
-LATE_NS: Final = 7 * DAY_NS  # an evaluation waits so long for its span
-Runner = Callable[[Sequence[str], Parameters], int]
 _TABLES: Final = (
     ("calls", CallRow),
     ("decisions", DecisionRow),
@@ -214,45 +210,18 @@ class DuckDBStore:
         with self._transaction() as run:
             if join:
                 seen = 0 if newest > self._joined_ns else self._joined_ns
-                run(rollup_queries.JOIN_EVALUATIONS, {"oldest": oldest, "seen": seen})
-            minutes = self._roll_up(run, now_ns)
+                bound = {"oldest": oldest, "seen": seen}
+                run(rollup_queries.JOIN_EVALUATIONS, bound)
+                run(learning_queries.JOIN_TASKS, bound)
+            kept = (now_ns - self._keep_days[1] * DAY_NS) // queries.MINUTE_NS
+            minutes = rolling.roll_up(run, self._row, kept_minute=kept)
         if join:
             self._joined_ns = self._arrival_ns
         return minutes
 
-    def _roll_up(self, run: Runner, now_ns: int) -> int:
-        kept = (now_ns - self._keep_days[1] * DAY_NS) // queries.MINUTE_NS
-        edge = self._row(rollup_queries.EDGE)[0]
-        run(rollup_queries.DUE, {"edge": edge, "oldest": kept, "most": MINUTES_PER_ROLL_UP})
-        low, high, minutes = self._row(rollup_queries.DUE_RANGE)
-        if not minutes:
-            return 0
-        since = low * queries.MINUTE_NS - LATE_NS
-        bound = {"edge": edge, "low": low, "high": high, "since": since}
-        run(rollup_queries.ROLL_UP, bound)
-        first, _, touched = self._row(rollup_queries.TOUCHED_RANGE)
-        if touched:
-            run(rollup_queries.ROLL_UP_TASKS[:1], bound)
-            low, high = self._row(rollup_queries.TASK_MINUTES_RANGE)
-            bound |= {"low": low, "high": high, "first": first}
-            run(rollup_queries.ROLL_UP_TASKS[1:], bound)
-        return int(minutes)
-
     def prune(self, now_ns: int) -> int:
-        spans_days, calls_days = self._keep_days
         with self._transaction() as run:
-            removed = run(
-                rollup_queries.PRUNE,
-                {
-                    "spans_before": now_ns - spans_days * DAY_NS,
-                    "calls_before": now_ns - calls_days * DAY_NS,
-                },
-            )
-            old = self._row(rollup_queries.EDGE)[0]
-            edge = (now_ns - BY_MINUTE_NS) // queries.MINUTE_NS // 60 * 60
-            if edge > old:
-                run(rollup_queries.COMPACT, {"from": old, "edge": edge})
-                run((rollup_queries.MOVE_EDGE,), {"edge": edge})
+            removed = rolling.prune(run, self._row, now_ns=now_ns, keep_days=self._keep_days)
         if removed:
             with _worded():
                 self._connection.execute("CHECKPOINT")

@@ -11,6 +11,7 @@ from collector.rows import Batch, EvaluationRow
 _NAME: Final = SLOTS["evaluation_name"]
 _SCORE: Final = SLOTS["evaluation_score"]
 _LABEL: Final = SLOTS["evaluation_label"]
+_CHANCE: Final = SLOTS["evaluation_chance"]
 # Whose word outranks whose; feedback is 3, a quality that stands on the span itself counts as 2.
 _RANKS: Final = {"check": 1, "span": 2, "event": 2}
 
@@ -82,7 +83,12 @@ def evaluation_row(
         comment=slots[SLOTS["evaluation_text"]],
         authenticated=False,
         rank=_RANKS[source],
+        chance=_chance(slots[_CHANCE]),
     )
+
+
+def _chance(value: float | None) -> float | None:
+    return value if value is not None and 0.0 < value <= 1.0 else None
 
 
 def evaluation_id(target: str, *, name: str, source: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from collector import queries
-from collector.duckdb_store import DAY_NS, DuckDBStore
+from collector.duckdb_store import DuckDBStore
 from collector.latency import bucket
+from collector.rolling import DAY_NS
 from collector.rows import Batch, CallRow
 from collector.scoreboard import scoreboard
 

@@ -47,10 +47,14 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """How foreign calls are priced and evaluators' words become quality."""
+    """How foreign calls are priced and evaluators' words become quality.
+
+    ``authenticated`` says that whoever sends has shown the collector's token.
+    """
 
     pricing: Pricing
     normaliser: Normaliser
+    authenticated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +143,8 @@ class Intake:
             self._decoder, decoded, export, reception, self._limits.body_bytes
         )
         self._rules.normaliser.fill(batch.evaluations)
+        for row in batch.evaluations:
+            row.authenticated = self._rules.authenticated
         self._meters.stage_seconds.labels("decode").inc(self._clock.monotonic() - started)
         return batch
 

@@ -102,7 +102,27 @@ CREATE TABLE notes (name VARCHAR NOT NULL, at_ns BIGINT NOT NULL, amount BIGINT 
 
 _M002: Final = "ALTER TABLE decisions ADD COLUMN cell VARCHAR"
 
-MIGRATIONS: Final[tuple[tuple[int, str], ...]] = ((1, _M001), (2, _M002))
+_M003: Final = """
+ALTER TABLE evaluations ADD COLUMN chance DOUBLE;
+CREATE TABLE learning_attempts (
+  minute BIGINT NOT NULL, cell VARCHAR NOT NULL, path VARCHAR NOT NULL, served VARCHAR NOT NULL,
+  attempts BIGINT NOT NULL, flagged BIGINT NOT NULL, delivered BIGINT NOT NULL,
+  delivered_flagged BIGINT NOT NULL, tokens_in BIGINT NOT NULL, tokens_out BIGINT NOT NULL,
+  tokens_cached BIGINT NOT NULL, seconds DOUBLE NOT NULL
+);
+CREATE TABLE learning_labels (
+  minute BIGINT NOT NULL, cell VARCHAR NOT NULL, path VARCHAR NOT NULL, served VARCHAR NOT NULL,
+  flagged BOOLEAN NOT NULL, authenticated BOOLEAN NOT NULL, labels BIGINT NOT NULL,
+  shared BIGINT NOT NULL, w DOUBLE NOT NULL, ww DOUBLE NOT NULL, wq DOUBLE NOT NULL,
+  wqq DOUBLE NOT NULL
+);
+CREATE TABLE learning_excess (
+  minute BIGINT NOT NULL, cell VARCHAR NOT NULL, source VARCHAR NOT NULL, words BIGINT NOT NULL
+);
+INSERT INTO dirty SELECT DISTINCT start_ns // 60000000000 FROM decisions;
+"""
+
+MIGRATIONS: Final[tuple[tuple[int, str], ...]] = ((1, _M001), (2, _M002), (3, _M003))
 
 
 def migrate(connection: Connection, *, now_ns: int) -> int:

@@ -93,7 +93,7 @@ def run(
             meters=meters,
             clock=clock,
             access=access,
-            rules=Rules(pricing=pricing, normaliser=normaliser),
+            rules=Rules(pricing=pricing, normaliser=normaliser, authenticated=access.required),
             desk=desk,
             terms=terms,
         )

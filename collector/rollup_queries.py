@@ -10,14 +10,14 @@ order of time for the same reason.
 
 from typing import Final
 
-_NS: Final = 60_000_000_000
+NS: Final = 60_000_000_000
 
 
-def _slot(column: str) -> str:
+def slot(column: str) -> str:
     """Return SQL for the minute, or the hour's first minute, that a time in ns belongs to."""
     return (
-        f"CASE WHEN {column} // {_NS} < $edge THEN {column} // {60 * _NS} * 60 "
-        f"ELSE {column} // {_NS} END"
+        f"CASE WHEN {column} // {NS} < $edge THEN {column} // {60 * NS} * 60 "
+        f"ELSE {column} // {NS} END"
     )
 
 
@@ -48,8 +48,8 @@ CREATE OR REPLACE TEMP TABLE fresh AS
 SELECT t.minute, c.role, c.tier, c.model, c.mode, c.task, c.weight, c.status, c.error_type,
   c.input_tokens, c.output_tokens, c.cache_read_tokens, c.cost_usd, c.quality, c.decision_id,
   c.latency_bucket, c.start_ns
-FROM calls c JOIN temp.due t ON t.minute = {_slot("c.start_ns")}
-WHERE c.counted AND c.start_ns >= $low * {_NS} AND c.start_ns < $high * {_NS}
+FROM calls c JOIN temp.due t ON t.minute = {slot("c.start_ns")}
+WHERE c.counted AND c.start_ns >= $low * {NS} AND c.start_ns < $high * {NS}
 """,
     """
 INSERT INTO rollups BY NAME
@@ -81,8 +81,8 @@ SELECT t.minute, d.role, d.tier_start AS tier, d.mode,
   coalesce(sum(d.attempts), 0)::BIGINT AS attempts,
   coalesce(sum(d.cost_usd), 0) AS cost_usd, count(d.cost_usd) AS cost_known,
   count(d.quality) AS graded, coalesce(sum(d.quality), 0) AS quality_sum
-FROM decisions d JOIN temp.due t ON t.minute = {_slot("d.start_ns")}
-WHERE d.start_ns >= $low * {_NS} AND d.start_ns < $high * {_NS}
+FROM decisions d JOIN temp.due t ON t.minute = {slot("d.start_ns")}
+WHERE d.start_ns >= $low * {NS} AND d.start_ns < $high * {NS}
 GROUP BY t.minute, d.role, d.tier_start, d.mode ORDER BY t.minute
 """,
     # A task goes on while calls of it come within ``$since`` of its first one.
@@ -99,8 +99,8 @@ TOUCHED_RANGE: Final = "SELECT min(start_ns), max(start_ns), count(*) FROM temp.
 ROLL_UP_TASKS: Final[tuple[str, ...]] = (
     f"""
 CREATE OR REPLACE TEMP TABLE task_minutes AS
-SELECT DISTINCT {_slot("start_ns")} AS minute FROM temp.touched
-UNION SELECT DISTINCT {_slot("known_ns")} FROM temp.touched WHERE known_ns IS NOT NULL
+SELECT DISTINCT {slot("start_ns")} AS minute FROM temp.touched
+UNION SELECT DISTINCT {slot("known_ns")} FROM temp.touched WHERE known_ns IS NOT NULL
 """,
     """
 DELETE FROM tasks USING temp.touched u
@@ -134,8 +134,8 @@ SELECT m.minute, t.role, count(*) AS tasks,
   count(*) FILTER (t.passed IS NOT NULL AND t.cost_usd IS NOT NULL) AS graded,
   count(*) FILTER (t.passed AND t.cost_usd IS NOT NULL) AS passed,
   coalesce(sum(t.cost_usd) FILTER (t.passed IS NOT NULL), 0) AS graded_cost_usd
-FROM tasks t JOIN temp.task_minutes m ON m.minute = {_slot("t.start_ns")}
-WHERE t.start_ns >= $low * {_NS} AND t.start_ns < $high * {_NS}
+FROM tasks t JOIN temp.task_minutes m ON m.minute = {slot("t.start_ns")}
+WHERE t.start_ns >= $low * {NS} AND t.start_ns < $high * {NS}
 GROUP BY m.minute, t.role ORDER BY m.minute
 """,
 )
@@ -154,6 +154,15 @@ _SUMS: Final[dict[str, tuple[str, str]]] = {
         "quality_sum",
     ),
     "rollups_tasks": ("role", "tasks cost_usd costed graded passed graded_cost_usd"),
+    "learning_attempts": (
+        "cell, path, served",
+        "attempts flagged delivered delivered_flagged tokens_in tokens_out tokens_cached seconds",
+    ),
+    "learning_labels": (
+        "cell, path, served, flagged, authenticated",
+        "labels shared w ww wq wqq",
+    ),
+    "learning_excess": ("cell, source", "words"),
 }
 
 
@@ -283,8 +292,8 @@ WHERE decisions.decision_id = b.call_decision_id
 """,
     f"""
 INSERT INTO dirty
-SELECT DISTINCT start_ns // {_NS} FROM temp.found
-UNION SELECT DISTINCT start_ns // {_NS} FROM temp.found_decisions
+SELECT DISTINCT start_ns // {NS} FROM temp.found
+UNION SELECT DISTINCT start_ns // {NS} FROM temp.found_decisions
 """,
 )
 

@@ -173,6 +173,7 @@ class EvaluationRow(msgspec.Struct, kw_only=True, gc=False):
     comment: str | None
     authenticated: bool
     rank: int  # the highest decides: feedback 3, event and span 2, check 1
+    chance: float | None = None  # that this answer was chosen to be judged; absent: always
 
 
 @dataclass(slots=True)

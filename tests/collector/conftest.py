@@ -120,7 +120,9 @@ async def running(
         Wiring(
             config=config, store=store, writer=writer, meters=meters, clock=clock,
             access=access or Access(token),
-            rules=Rules(pricing=pricing(), normaliser=Normaliser(policy)),
+            rules=Rules(
+                pricing=pricing(), normaliser=Normaliser(policy), authenticated=token is not None
+            ),
             desk=desk, terms=lambda: terms,
         )
     )  # fmt: skip

@@ -11,10 +11,11 @@ import pytest
 
 from collector import queries
 from collector.decode import Reception, decode_traces
-from collector.duckdb_store import BY_MINUTE_NS, DAY_NS, DuckDBStore, exports_folder
+from collector.duckdb_store import DuckDBStore, exports_folder
 from collector.events import decode_logs
 from collector.migrations import MIGRATIONS
 from collector.normalising import Normaliser
+from collector.rolling import BY_MINUTE_NS, DAY_NS
 from collector.rows import Batch, CallRow, DecisionRow, EvaluationRow, LogRow, SpanRow
 from collector.store import StoreRefused, StoreUnavailable
 from telemetry.errors import ConfigError

@@ -1,0 +1,72 @@
+"""How roll-ups are kept up to date: which statements run, in which order, over which times."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from collector import learning_queries, rollup_queries
+from collector.rollup_queries import NS
+from collector.store import Parameters
+
+DAY_NS: Final = 86_400_000_000_000
+BY_MINUTE_NS: Final = 3 * DAY_NS  # older roll-ups are kept by the hour
+MINUTES_PER_ROLL_UP: Final = 240
+LATE_NS: Final = 7 * DAY_NS  # an evaluation waits so long for its span
+
+Runner = Callable[[Sequence[str], Parameters], int]
+RowOf = Callable[[str], tuple[Any, ...]]
+
+
+def roll_up(run: Runner, row: RowOf, *, kept_minute: int) -> int:
+    """Sum the newest of the minutes that changed again; return how many those were.
+
+    ``run`` runs statements inside a transaction, ``row`` gives the one row of an aggregate. What
+    lies before ``kept_minute`` has no facts left and keeps its sums.
+    """
+    edge = row(rollup_queries.EDGE)[0]
+    run(rollup_queries.DUE, {"edge": edge, "oldest": kept_minute, "most": MINUTES_PER_ROLL_UP})
+    low, high, minutes = row(rollup_queries.DUE_RANGE)
+    if not minutes:
+        return 0
+    bound = {"edge": edge, "low": low, "high": high, "since": low * NS - LATE_NS}
+    run(rollup_queries.ROLL_UP, bound)
+    first, _, touched = row(rollup_queries.TOUCHED_RANGE)
+    if touched:
+        run(rollup_queries.ROLL_UP_TASKS[:1], bound)
+        low_task, high_task = row(rollup_queries.TASK_MINUTES_RANGE)
+        tasks = bound | {"low": low_task, "high": high_task, "first": first}
+        run(rollup_queries.ROLL_UP_TASKS[1:], tasks)
+    run(learning_queries.LEARNED, bound)
+    low, high, _ = row(learning_queries.LEARNED_RANGE)
+    run(learning_queries.EVIDENCE, {"edge": edge, **evidence_bounds(low, high)})
+    return int(minutes)
+
+
+def evidence_bounds(low: int, high: int) -> dict[str, int]:
+    """Return how far around the minutes from ``low`` to ``high`` attempts and words may lie."""
+    late = low * NS - LATE_NS
+    return {
+        "low": low,
+        "high": high,
+        "since": late,
+        "words_from": late,
+        "calls_from": low * NS,
+        "calls_to": (high + learning_queries.CHAIN_MINUTES) * NS,
+    }
+
+
+def prune(run: Runner, row: RowOf, *, now_ns: int, keep_days: tuple[int, int]) -> int:
+    """Remove facts past their retention, sum old minutes up by the hour; return rows removed."""
+    spans_days, calls_days = keep_days
+    removed = run(
+        rollup_queries.PRUNE,
+        {
+            "spans_before": now_ns - spans_days * DAY_NS,
+            "calls_before": now_ns - calls_days * DAY_NS,
+        },
+    )
+    old = row(rollup_queries.EDGE)[0]
+    edge = (now_ns - BY_MINUTE_NS) // NS // 60 * 60
+    if edge > old:
+        run(rollup_queries.COMPACT, {"from": old, "edge": edge})
+        run((rollup_queries.MOVE_EDGE,), {"edge": edge})
+    return removed
