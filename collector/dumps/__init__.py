@@ -1,0 +1,1 @@
+"""Telemetry that lies in files, or in a store that runs: read through the receiver's own code."""
