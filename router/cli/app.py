@@ -9,6 +9,7 @@ import typer
 import typer.main
 
 from router.cli import exits
+from router.cli.audit import audit
 from router.cli.bench import bench
 from router.cli.collector import collector
 from router.cli.decision import explain
@@ -20,6 +21,7 @@ from router.cli.init import init
 from router.cli.launch import launch
 from router.cli.output import Screen
 from router.cli.policy import policy
+from router.cli.replay import replay
 from router.cli.roles import roles
 from router.cli.serve import serve
 from router.cli.sql import sql
@@ -53,8 +55,9 @@ def build() -> typer.Typer:
     for command in (init, serve, gateway, collector, demo, doctor):
         app.command()(command)
     app.add_typer(policy)
-    for reading in (launch, roles, explain, sql, export):
+    for reading in (launch, audit, roles, explain, sql, export):
         app.command()(reading)
+    app.command()(replay)
     app.add_typer(bench)
     return app
 
