@@ -6,11 +6,13 @@ to allowed addresses only, redirects are not followed, time and memory end by fo
 
 import json
 import logging
+import os
 import re
 import resource
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from typing import Any, Final
 
 from collector.sinks.door import is_public
@@ -30,16 +32,19 @@ def main() -> int:
     guard = _Guard(allow_private=asked["allow_private"])
     socket.getaddrinfo = guard.look_up
     verdict, message = _send(asked, guard, log)
-    sys.stdout.write(json.dumps({"verdict": verdict, "message": message}))
+    _say(verdict, message)
     return 0
 
 
-class _Late(BaseException):
-    """The time is over; apprise, which catches all exceptions, does not catch this one."""
-
-
 def _late(*_: object) -> None:
-    raise _Late
+    """End the process: apprise catches exceptions, and may wait in threads of its own."""
+    _say("retry", "no answer in time")
+    os._exit(0)
+
+
+def _say(verdict: str, message: str) -> None:
+    sys.stdout.write(json.dumps({"verdict": verdict, "message": message}))
+    sys.stdout.flush()
 
 
 class _Last(logging.Handler):
@@ -73,20 +78,23 @@ def _send(asked: dict[str, Any], guard: _Guard, log: _Last) -> tuple[str, str]:
     import apprise  # noqa: PLC0415 - an optional package, and after the limits are set
     import requests  # noqa: PLC0415 - comes with it
 
-    vars(requests.sessions)["DEFAULT_REDIRECT_LIMIT"] = 0  # read when a session is made
+    requests.Session.resolve_redirects = _nowhere  # type: ignore[method-assign, assignment]
     service = apprise.Apprise(asset=apprise.AppriseAsset(http_redirects=False))
     if not service.add(asked["url"]):
         return "refused", "apprise does not know this kind of address"
     signal.setitimer(signal.ITIMER_REAL, asked["seconds"])
     try:
         told = service.notify(body=asked["body"], title=asked["title"])
-    except _Late:
-        return "retry", f"no answer within {asked['seconds']:g} s"
     except MemoryError:
         return "refused", "the answer is larger than a gigabyte"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return _verdict(told=bool(told), guard=guard, status=log.status)
+
+
+def _nowhere(*_: object, **__: object) -> Iterator[Any]:
+    """Follow no redirect, whatever a service asks for."""
+    return iter(())
 
 
 def _verdict(*, told: bool, guard: _Guard, status: int | None) -> tuple[str, str]:
