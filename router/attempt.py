@@ -9,13 +9,15 @@ from typing import Final
 from yarl import URL
 
 from evals import sse
-from router import reasoning, reply
+from router import reply
+from router.authors import Authorship
 from router.body import as_json
 from router.exchange import Exchange, Held, Trial, Waiting
 from router.judge import Judge
 from router.request import Request, Send
 from router.retry import retry_after_seconds
 from router.route import Route
+from router.rules import CODE
 from router.upstream import Answer
 from router.usage import StreamReader, read_answer
 from telemetry import propagation
@@ -75,6 +77,7 @@ class Way:
     asked: Request
     route: Route
     judge: Judge
+    authorship: Authorship
     passed_on: tuple[tuple[str, str], ...]  # the caller's headers that a provider may see
     send: Send
     produced: Callable[[], None]  # nothing more is wanted of a provider
@@ -83,12 +86,10 @@ class Way:
 class Call:
     """One call to one model."""
 
-    def __init__(self, way: Way, trial: Trial, *, foreign: bool) -> None:
-        """``foreign`` says that another provider may have signed reasoning in the step."""
+    def __init__(self, way: Way, trial: Trial) -> None:
         self._way = way
         self._exchange = way.exchange
         self._trial = trial
-        self._foreign = foreign
         self._settled = False
         self._answer: Answer | None = None
         self._hide_usage = False
@@ -157,6 +158,8 @@ class Call:
         async for piece in answer.pieces():
             await reply.piece(piece, way.send)
         self._settle(None)
+        if answer.status < 300:
+            way.authorship.wrote(self._trial.target.provider)
         way.produced()
         await reply.end(self._exchange, answer.status, way.send)
         return Delivered()
@@ -188,6 +191,8 @@ class Call:
             verdict = await way.judge.answer(trial, assembler.answer()) if assembler else None
             return Answered(held=self._held(answer, out, stream=True, verdict=verdict))
         await self._relay_stream(answer, pieces, reader, out)
+        if trial.error_type is None and reader.reading.error_type is None:
+            way.authorship.wrote(trial.target.provider)
         # All that the caller gets is out: its end must not wait for slow checks, and a caller
         # that has read enough may hang up without calling them off.
         way.produced()
@@ -326,8 +331,9 @@ class Call:
         values = {"model": as_json(target.request_model)}
         for key, value in way.route.params(self._trial.tier).items():
             values[key] = as_json(value)
-        if self._foreign:
-            values.update(reasoning.without_signed(fields.fields, way.route.dialect))
+        asked = next((one for one in self._exchange.attempts if one.tier != CODE), None)
+        first = target.provider if asked is None else asked.provider
+        values.update(way.authorship.cleaned(target.provider, first=first))
         if way.asked.stream and way.route.dialect is Dialect.CHAT and target.stream_usage:
             options = fields.get("stream_options", dict) or {}
             if options.get("include_usage") is not True:

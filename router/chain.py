@@ -5,6 +5,7 @@ from collections.abc import Callable
 from evals.steps import Step
 from router import codecall, headers, ladder, reply
 from router.attempt import KEYLESS, Call, Delivered, Down, Ended, Way
+from router.authors import Authorship
 from router.codecall import Abstained
 from router.exchange import Exchange, Held, Waiting
 from router.judge import Judge
@@ -37,6 +38,12 @@ async def walk(
         asked=asked,
         route=route,
         judge=Judge(exchange, step, route.checks if checked else ()),
+        authorship=Authorship(
+            exchange.gateway.memory.authors,
+            exchange.loaded.policy,
+            asked=asked,
+            context=decision.context,
+        ),
         passed_on=tuple(headers.upstream(asked.received)),
         send=send,
         produced=produced,
@@ -92,16 +99,13 @@ class Chain:
         trial = exchange.try_on(target, tier=candidate.tier, cause=candidate.cause)
         if self._route.code is not None and candidate.tier == CODE:
             return await codecall.ask(self._way, trial, self._route.code, self._step)
-        # The session so far is the work of the provider that the step was first meant for.
-        started = next(iter(self._calls()), None)
-        foreign = started is not None and started.provider != target.provider
         breakers = self._gateway.breakers
         leave = breakers.enter(target.model)
         try:
             if exchange.purse is not None:
                 trial.hold = exchange.purse.reserve(candidate)
             self._count_escalation()
-            ended = await Call(self._way, trial, foreign=foreign).make()
+            ended = await Call(self._way, trial).make()
         except UpstreamError:
             breakers.failed(leave)
             raise
@@ -273,6 +277,8 @@ class Chain:
     async def _deliver(self, held: Held) -> None:
         self._way.produced()
         self._exchange.delivered = held.attempt
+        if held.status < 300 and held.attempt.tier != CODE:
+            self._way.authorship.wrote(held.attempt.provider)
         await reply.held(self._exchange, held, self._way.send)
 
     def _remember(self, candidate: Candidate, ended: Delivered) -> None:

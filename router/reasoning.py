@@ -17,23 +17,48 @@ _CHAT_KEYS: Final = ("thinking_blocks", "reasoning_details")
 _TURNS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def without_signed(fields: Mapping[str, msgspec.Raw], dialect: Dialect) -> dict[str, bytes]:
+def conversation(fields: Mapping[str, msgspec.Raw], dialect: Dialect) -> msgspec.Raw | None:
+    """Return the turns of a request, as JSON; None when it has none."""
+    return fields.get(_key(dialect))
+
+
+def count_turns(fields: Mapping[str, msgspec.Raw], dialect: Dialect) -> int:
+    """Return how many turns a conversation has; 0 when it is no list of them."""
+    raw = conversation(fields, dialect)
+    try:
+        return 0 if raw is None else len(_TURNS.decode(raw))
+    except (msgspec.MsgspecError, RecursionError):
+        return 0
+
+
+def without_signed(
+    fields: Mapping[str, msgspec.Raw], dialect: Dialect, *, turns_max: int | None = None
+) -> dict[str, bytes]:
     """Return the top-level values that change when signed reasoning goes, as JSON; mostly none.
 
-    Turns that hold none stay as they are, byte for byte.
+    Turns that hold none stay as they are, byte for byte. With ``turns_max`` only so many turns,
+    the oldest, lose theirs; a conversation that has become shorter than that was written anew,
+    and nothing is known of it: it stays.
     """
-    key = "input" if dialect is Dialect.RESPONSES else "messages"
+    key = _key(dialect)
     raw = fields.get(key)
     if raw is None or not _smells(bytes(raw)):
         return {}
     try:
         turns = _TURNS.decode(raw)
-        kept = [_cleaned(bytes(turn), dialect) for turn in turns]
+        if turns_max is not None and turns_max > len(turns):
+            return {}
+        kept: list[bytes | None] = [bytes(turn) for turn in turns]
+        kept[:turns_max] = [_cleaned(bytes(turn), dialect) for turn in turns[:turns_max]]
     except (msgspec.MsgspecError, RecursionError):
         return {}
     if all(was == bytes(turn) for was, turn in zip(kept, turns, strict=True)):
         return {}
     return {key: b"[" + b",".join(turn for turn in kept if turn is not None) + b"]"}
+
+
+def _key(dialect: Dialect) -> str:
+    return "input" if dialect is Dialect.RESPONSES else "messages"
 
 
 def _smells(raw: bytes) -> bool:
