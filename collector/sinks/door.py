@@ -22,6 +22,8 @@ from telemetry.transport import retry_after
 BODY_BYTES_MAX: Final = 4_096  # read of an answer that refuses, for the log
 BODY_SECONDS: Final = 1.0
 _AGAIN: Final = frozenset({408, 425, 429})
+_NO_ADDRESS: Final = Answer(verdict=Verdict.REFUSED, message="the address is no http or https URL")
+# IPv6 networks whose addresses end with an IPv4 address.
 _EMBEDDING: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48")))
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -94,7 +96,7 @@ class Door:
         2xx is accepted; 408, 425, 429 and 5xx may be tried again; 410 is gone; redirects and all
         else are refusals. The body of an acceptance is not read.
         """
-        refusal = self._literal(url)
+        refusal = self._refusal(url)
         if refusal is not None:
             return refusal
         try:
@@ -109,10 +111,17 @@ class Door:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return _failure(error)
 
-    def _literal(self, url: str) -> Answer | None:
-        """Refuse an address that stands in the URL itself: no name is looked up for it."""
+    def _refusal(self, url: str) -> Answer | None:
+        """Refuse what is no web address, or is a private one by itself: no name is looked up."""
         try:
-            public = is_public(urlsplit(url).hostname or "")
+            parts = urlsplit(url)
+            host = parts.hostname
+        except ValueError:
+            return _NO_ADDRESS
+        if parts.scheme not in ("http", "https") or not host:
+            return _NO_ADDRESS
+        try:
+            public = is_public(host)
         except ValueError:
             return None  # a name
         if public or self._allow_private:
@@ -167,7 +176,7 @@ def _failure(error: Exception) -> Answer:
             return Answer(verdict=Verdict.REFUSED, message=str(cause)[:MESSAGE_CHARS_MAX])
         cause = getattr(cause, "os_error", None) or cause.__cause__
     if isinstance(error, aiohttp.InvalidURL | ValueError):
-        return Answer(verdict=Verdict.REFUSED, message="the address is no http or https URL")
+        return _NO_ADDRESS
     reason = getattr(error, "strerror", None)
     words = type(error).__name__ + (f": {reason}" if reason else "")
     return Answer(verdict=Verdict.RETRY, message=words[:MESSAGE_CHARS_MAX])

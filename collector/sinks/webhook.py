@@ -1,7 +1,6 @@
 """A webhook: Alertmanager's v4 body under the signature of Standard Webhooks."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -35,7 +34,7 @@ def secret_of(text: str, *, source: str) -> bytes:
     """
     try:
         secret = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:
         secret = b""
     if not 24 <= len(secret) <= 64:
         raise ConfigError(
