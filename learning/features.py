@@ -33,6 +33,16 @@ def cell(context: Context) -> str:
     return f"{context.role}|{context.mode or ''}|{_kind(context.shape)}"
 
 
+def cells(context: Context) -> tuple[str, str, str]:
+    """The step's cell, that of all its role's steps in its mode, and that of its whole role.
+
+    >>> from telemetry.records import Dialect, RoleSource
+    >>> cells(Context(role="a", role_source=RoleSource.KEY, dialect=Dialect.CHAT, mode="debate"))
+    ('a|debate|', 'a|debate|', 'a||')
+    """
+    return cell(context), f"{context.role}|{context.mode or ''}|", f"{context.role}||"
+
+
 def _kind(shape: Shape | None) -> str:
     """One word for the shape, the first that applies; empty when the shape is unknown."""
     if shape is None:

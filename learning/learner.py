@@ -18,6 +18,10 @@ class Learner(Protocol):
         """Changes whenever a probability may change."""
         ...
 
+    def decides(self, context: Context, arms: Sequence[Arm], declared: Arm) -> bool:
+        """Say whether the probabilities are what was learned, not just the declared policy."""
+        ...
+
     def probabilities(
         self, context: Context, arms: Sequence[Arm], declared: Arm
     ) -> Mapping[Arm, float]:
@@ -32,6 +36,9 @@ class Declared:
     """The declared policy: probability 1 on the arm that the table names."""
 
     revision = "declared"
+
+    def decides(self, context: Context, arms: Sequence[Arm], declared: Arm) -> bool:
+        return False
 
     def probabilities(
         self, context: Context, arms: Sequence[Arm], declared: Arm

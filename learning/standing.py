@@ -59,12 +59,14 @@ def parse(text: str) -> Standing:
         content = json.loads(text)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r} is not {FORMAT}")
-        return Standing(
+        found = Standing(
             revision=_revision(content["revision"]),
             previous=_revision(content["previous"]),
             rollout=float(content["rollout"]),
             pins={str(role): parse_arm(arm) for role, arm in content["pins"].items()},
         )
+        assert found.etag  # a number that has no text is refused here, not when it is asked for
+        return found
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a standing policy: {error!r}") from error
 

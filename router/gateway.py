@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from learning.learner import Learner
 from router.breaker import Breakers, RetryBudget
+from router.decider import Decider
 from router.feedback import FeedbackDesk
 from router.reload import Loaded
 from router.request import Limits
@@ -48,7 +48,7 @@ class Gateway:
     """Everything a step needs."""
 
     loaded: Callable[[], Loaded]  # a step keeps what it began with
-    learner: Learner
+    decider: Decider
     upstream: Upstream
     recorder: Recorder
     meters: Meters

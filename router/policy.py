@@ -4,7 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
-from hashlib import blake2b, sha256
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +13,9 @@ from evals.catalogue import build_checks
 from evals.checks import close_checks
 from learning.features import cell
 from learning.learner import Learner
+from learning.revision import Terms
 from router.code import function_of, target_of
+from router.draw import draw, drawn_by
 from router.policyfile import PinConfig, PolicyFile, ShapeRule
 from router.roles import DEFAULT
 from router.route import Route, arms_over, nearest, sensible
@@ -23,8 +26,6 @@ from telemetry.errors import ConfigError, InvalidRequest, PolicyDenied
 from telemetry.records import Arm, Context, Decision, Dialect, OnFail, Reason, Shape
 
 DECLARED = "declared"
-DRAW_KEY = b"tierwise: which arm"
-SUM_TOLERANCE = 1e-9
 
 Key = tuple[str, str | None, Dialect]
 
@@ -71,6 +72,17 @@ class Policy:
         """
         refuse([*faults_of(file), *target_faults(file, targets)])
         return cls(file, targets, directory=directory)
+
+    @cached_property
+    def terms(self) -> Mapping[Terms, object]:
+        """What shares of a role and mode are learned under; equal terms, same meaning of shares."""
+        return {key: self._terms(rules) for key, rules in self.rules.items()}
+
+    def _terms(self, rules: Rules) -> object:
+        modes = sorted(mode for role, mode in self.rules if role == rules.role and mode is not None)
+        low, high = (self.ladder.index(tier) for tier in rules.range)
+        span = self.ladder[low : high + 1]
+        return rules, modes, [(tier, self.file.tiers.get(tier)) for tier in span]
 
     @property
     def table(self) -> Mapping[Key, Route]:
@@ -135,23 +147,34 @@ class Policy:
         return route is not None and route.observed
 
     def decide(
-        self, context: Context, *, decision_id: str, at_ns: int, learner: Learner
+        self,
+        context: Context,
+        *,
+        decision_id: str,
+        at_ns: int,
+        learner: Learner,
+        pin: Arm | None = None,
     ) -> Decision:
         """Choose an arm for one step; the same id draws the same arm from the same probabilities.
 
-        A learner that raises or whose probabilities are wrong gives the declared arm and the
-        reason FALLBACK. Raises what ``route`` raises.
+        ``pin`` is what people fixed for the role while the collector runs: it is certain where it
+        is offered, else the declared arm is. A learner that raises or whose probabilities are
+        wrong gives the declared arm and the reason FALLBACK. Raises what ``route`` raises.
         """
         route = self.route(context)
         arm, propensity, reason, revision = route.declared, 1.0, route.reason, DECLARED
-        if route.learns and context.role_unknown is None:
+        if pin is not None and route.pin is None:
+            held = sensible(pin, route.tiers) if pin.tier in route.tiers else None
+            arm, reason = (route.declared, reason) if held is None else (held, Reason.PINNED)
+        elif route.learns and context.role_unknown is None:
             try:
-                given = learner.probabilities(context, route.arms, route.declared)
-                arm, propensity = draw(given, route.arms, decision_id=decision_id)
-                revision = learner.revision
-                if arm is not route.declared or propensity < 1.0:
-                    likeliest = propensity >= max(given.values())
-                    reason = Reason.LEARNED if likeliest else Reason.EXPLORED
+                if learner.decides(context, route.arms, route.declared):
+                    given = learner.probabilities(context, route.arms, route.declared)
+                    arm, propensity = draw(given, route.arms, name=drawn_by(context, decision_id))
+                    revision = learner.revision
+                    if arm is not route.declared or propensity < 1.0:
+                        likeliest = propensity >= max(given.values())
+                        reason = Reason.LEARNED if likeliest else Reason.EXPLORED
             except Exception:  # noqa: BLE001 - a broken learner must never cost a step
                 arm, propensity, revision = route.declared, 1.0, DECLARED
                 reason = Reason.FALLBACK
@@ -294,38 +317,6 @@ class Policy:
             for tier in tiers
             if tier != CODE and dialect in self.file.tiers[tier].params
         }
-
-
-def draw(
-    probabilities: Mapping[Arm, float], arms: tuple[Arm, ...], *, decision_id: str
-) -> tuple[Arm, float]:
-    """Return the arm that ``decision_id`` draws, with the probability it had.
-
-    Raises:
-        ValueError: when ``probabilities`` are not one for each of ``arms``, in 0..1, summing to 1.
-    """
-    if len(probabilities) != len(arms):
-        raise ValueError(f"{len(probabilities)} probabilities for {len(arms)} arms")
-    point = _uniform(decision_id)
-    total = 0.0
-    drawn: Arm | None = None
-    chance = 0.0
-    for arm in arms:
-        share = probabilities.get(arm, -1.0)
-        if not 0.0 <= share <= 1.0:
-            raise ValueError(f"probability {share} of {arm}")
-        if share > 0.0 and total <= point:
-            drawn, chance = arm, share
-        total += share
-    if drawn is None or abs(total - 1.0) > SUM_TOLERANCE:
-        raise ValueError(f"probabilities sum to {total}")
-    return drawn, chance
-
-
-def _uniform(decision_id: str) -> float:
-    """Return a number in [0, 1) that depends on the id alone."""
-    digest = blake2b(decision_id.encode(), digest_size=8, key=DRAW_KEY).digest()
-    return (int.from_bytes(digest) >> 11) * 2.0**-53
 
 
 def hash_of(file: PolicyFile) -> str:

@@ -23,6 +23,8 @@ def raised(exchange: Exchange, asked: Request, decision: Decision) -> Decision:
     route = policy.route(decision.context)
     if len(route.tiers) == 1 or route.dialect is Dialect.EMBEDDINGS:
         return decision  # vectors of two models cannot be compared
+    if decision.reason is Reason.PINNED:
+        return decision  # people fixed the arm
     declared, reason = route.declared, Reason.SESSION
     try:
         start = _start(exchange, asked, decision, route)

@@ -12,6 +12,7 @@ import msgspec
 
 from telemetry.records import Dialect, Shape
 
+LATEST_TURNS = 3  # a question, the answer before it, and what stood between them
 LOOK_BACK_MESSAGES = 16  # how far the last user text is looked for
 
 _IMAGE = re.compile(rb'"type"\s*:\s*"(?:image|image_url|input_image)"')
@@ -24,6 +25,11 @@ _CONVERSATION = {
     Dialect.MESSAGES: "messages",
     Dialect.EMBEDDINGS: "input",
 }
+# What shows that a model has answered before: turns of its own and what its tools returned, or,
+# in Responses, that the provider holds the conversation.
+_ANSWERING = ("assistant", "tool", "function")
+_ANSWERED = ("function_call", "function_call_output", "reasoning")
+_STORED_CONVERSATION = ("previous_response_id", "conversation")
 OUTPUT_LIMITS = {
     Dialect.CHAT: ("max_completion_tokens", "max_tokens"),
     Dialect.RESPONSES: ("max_output_tokens",),
@@ -38,6 +44,7 @@ class _Turn(msgspec.Struct):
     """A message, its content unread."""
 
     role: str = ""
+    type: str = ""
     content: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -64,6 +71,7 @@ def shape_of(fields: Mapping[str, msgspec.Raw], dialect: Dialect, body_bytes: in
         images=_IMAGE.search(conversation) is not None,
         code=dialect is not Dialect.EMBEDDINGS and _is_code(_last_user_text(turns, conversation)),
         output_tokens_max=output_tokens_max(fields, dialect),
+        continues=dialect is not Dialect.EMBEDDINGS and _continues(fields, turns),
     )
 
 
@@ -96,6 +104,18 @@ def _messages_count(
     if dialect is Dialect.EMBEDDINGS and turns and _first(turns[0]) not in (b'"', b"["):
         return 1
     return len(turns)
+
+
+def _continues(fields: Mapping[str, msgspec.Raw], turns: list[msgspec.Raw] | None) -> bool:
+    """Say whether a model has answered in this conversation before, by its latest turns."""
+    for key in _STORED_CONVERSATION:
+        if key in fields and bytes(fields[key]) != b"null":
+            return True
+    for raw in (turns or ())[-LATEST_TURNS:]:
+        turn = _read(_TURN, raw)
+        if turn is not None and (turn.role in _ANSWERING or turn.type in _ANSWERED):
+            return True
+    return False
 
 
 def _first(raw: msgspec.Raw) -> bytes:

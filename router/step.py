@@ -75,11 +75,11 @@ def decide(exchange: Exchange, asked: Request) -> Decision:
     context = context_of(exchange, asked)
     if asked.caller is not None:
         asked.caller.must_hold(context.role)
-    decision = exchange.loaded.policy.decide(
+    decision = gateway.decider.decide(
+        exchange.loaded.policy,
         context,
         decision_id=exchange.decision_id,
         at_ns=gateway.clock.now_ns(),
-        learner=gateway.learner,
     )
     return lowered(exchange, asked, raised(exchange, asked, decision))
 

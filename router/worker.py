@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import uvicorn
 import uvloop
 
-from learning.learner import Declared
 from router import settings
 from router.app import Health, create_app
 from router.breaker import Breakers, RetryBudget
 from router.budget import Ledger
 from router.config import Config
+from router.decider import Decider
 from router.feedback import FeedbackDesk
 from router.gateway import Gateway, Load
 from router.lease import Leases
@@ -31,6 +31,7 @@ from router.listen import Address
 from router.patience import patient
 from router.reload import Loaded, Reloader
 from router.request import Limits
+from router.revisions import Revisions
 from router.sessions import Memory
 from router.spending import Spending
 from router.upstream import AiohttpUpstream
@@ -43,6 +44,12 @@ MIB: Final = 1_048_576
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 KEEP_ALIVE_SECONDS: Final = 75
 RETIRE_SECONDS: Final = 600.0
+
+
+class _Closing(Protocol):
+    """What has something to give back at the end."""
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,11 +100,13 @@ async def _serve(
         config, worker, meters=meters, clock=clock, rng=rng, environment=environment
     )
     upstream = AiohttpUpstream(config.gateway)
-    leases = _leases(config, reloader, meters=meters, clock=clock, environment=environment)
-    feedback = _feedback(config, environment=environment)
+    console = _console(config, environment)
+    leases = _leases(config, console, reloader=reloader, meters=meters, clock=clock)
+    feedback = FeedbackDesk(console=console.url, token=console.token)
+    revisions = _revisions(config, console, meters=meters, clock=clock, rng=rng)
     gateway = Gateway(
         loaded=lambda: reloader.current,
-        learner=Declared(),
+        decider=revisions.decider,
         upstream=upstream,
         recorder=exporter,
         meters=meters,
@@ -112,9 +121,10 @@ async def _serve(
         feedback=feedback,
         content_bytes_max=config.telemetry.content_bytes_max if config.telemetry.content else None,
     )
-    server = _server(config, gateway, _health(worker, reloader, meters, clock=clock))
-    await exporter.start()
-    await leases.start()
+    health = _health(worker, reloader=reloader, revisions=revisions, meters=meters, clock=clock)
+    server = _server(config, gateway, health)
+    for talk in (exporter, leases, revisions):
+        await talk.start()
     watch = asyncio.create_task(reloader.watch())
     _collect_rarely()
     try:
@@ -124,11 +134,13 @@ async def _serve(
         for task in (watch, *retired):
             task.cancel()
         await asyncio.gather(watch, *retired, return_exceptions=True)
-        await leases.close()
-        await reloader.current.policy.close()
-        await upstream.close()
-        await feedback.close()
-        await exporter.close()
+        policy = reloader.current.policy
+        await _close(revisions, leases, policy, upstream, feedback, exporter)
+
+
+async def _close(*parts: _Closing) -> None:
+    for part in parts:
+        await part.close()
 
 
 def _limits(config: Config) -> Limits:
@@ -176,20 +188,29 @@ def _exporter(
     )
 
 
-def _leases(
-    config: Config,
-    reloader: Reloader,
-    *,
-    meters: Meters,
-    clock: Clock,
-    environment: Mapping[str, str],
-) -> Leases:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Console:
+    """Where the collector's console is, and the token that it asks for."""
+
+    url: str
+    token: str | None
+
+
+def _console(config: Config, environment: Mapping[str, str]) -> _Console:
     token_env = config.collector.token_env
     address = Address.parse(config.collector.console, where="collector.console")
+    return _Console(
+        url=address.reachable.url, token=environment.get(token_env) if token_env else None
+    )
+
+
+def _leases(
+    config: Config, console: _Console, *, reloader: Reloader, meters: Meters, clock: Clock
+) -> Leases:
     return Leases(
         Spending(ledger=Ledger(shares=config.gateway.workers)),
-        url=address.reachable.url,
-        token=environment.get(token_env) if token_env else None,
+        url=console.url,
+        token=console.token,
         worker=os.urandom(8).hex(),
         clock=clock,
         meters=meters,
@@ -197,15 +218,28 @@ def _leases(
     )
 
 
-def _feedback(config: Config, *, environment: Mapping[str, str]) -> FeedbackDesk:
-    token_env = config.collector.token_env
-    address = Address.parse(config.collector.console, where="collector.console")
-    return FeedbackDesk(
-        console=address.reachable.url, token=environment.get(token_env) if token_env else None
+def _revisions(
+    config: Config, console: _Console, *, meters: Meters, clock: Clock, rng: random.Random
+) -> Revisions:
+    return Revisions(
+        Decider(),
+        url=console.url,
+        token=console.token,
+        state_dir=config.state_dir,
+        clock=clock,
+        rng=rng,
+        meters=meters,
     )
 
 
-def _health(worker: WorkerSettings, reloader: Reloader, meters: Meters, *, clock: Clock) -> Health:
+def _health(
+    worker: WorkerSettings,
+    *,
+    reloader: Reloader,
+    revisions: Revisions,
+    meters: Meters,
+    clock: Clock,
+) -> Health:
     def warnings() -> tuple[str, ...]:
         today = datetime.fromtimestamp(clock.now_ns() / 1e9, UTC).date()
         return reloader.current.policy.warnings(today)
@@ -216,6 +250,7 @@ def _health(worker: WorkerSettings, reloader: Reloader, meters: Meters, *, clock
         metrics=meters.render,
         reload_error=lambda: reloader.error,
         warnings=warnings,
+        revision=revisions.state,
     )
 
 

@@ -82,6 +82,7 @@ class Shape:
     images: bool
     code: bool  # the last user text holds a code fence or a diff
     output_tokens_max: int | None
+    continues: bool = False  # goes on with a conversation, whose prefix a model may have cached
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,9 +17,9 @@ import uvloop
 
 from evals.standin.ledger import Entry
 from evals.standin.running import Serving, serving
-from learning.learner import Declared
 from router.app import Health, create_app
 from router.breaker import Breakers, RetryBudget
+from router.decider import Decider
 from router.feedback import FeedbackDesk
 from router.gateway import Gateway, Load
 from router.patience import patient
@@ -190,7 +190,7 @@ def make_gateway(
     clock, rng = SystemClock(), random.Random(7)
     return Gateway(
         loaded=lambda: loaded,
-        learner=Declared(),
+        decider=Decider(),
         upstream=upstream,
         recorder=kept,
         meters=KeepingMeters(kept),

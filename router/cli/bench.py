@@ -1,6 +1,7 @@
 """`tierwise bench`: measurements, never tests."""
 
 import itertools
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from learning.learner import Declared
+from learning.revision import Revision
+from learning.standing import Standing
+from router import body
 from router.cli import exits, options
 from router.cli.output import Screen
+from router.decider import Decider
 from router.reload import build
 from router.roles import Asked, resolve
-from telemetry.records import Context, Dialect, Shape
+from router.shape import shape_of
+from telemetry.records import Context, Dialect
 
 if TYPE_CHECKING:
     from evals.bench.gateway import Report, Row
@@ -39,23 +44,24 @@ large = { models = ["one/large"] }
 [roles.worker]
 tier = "mid"
 range = ["small", "large"]
-[roles.extractor]
-tier = "small"
+learn = "bounded"
+quality_floor = 0.9
+[alerts.cost]
+budget_usd_per_day = 120
+[alerts.quality]
 [[shapes]]
-role = "extractor"
-schema = true
+role = "worker"
+tools = true
 """
-SHAPE = Shape(
-    body_bytes=2_000,
-    messages_count=4,
-    tools_count=2,
-    tool_choice_forced=False,
-    schema=False,
-    choices_count=None,
-    images=False,
-    code=False,
-    output_tokens_max=None,
-)
+SHARES = {"small/step": 0.3, "mid/step": 0.5, "large/accept": 0.2}
+# 4 KB: a system prompt, a question and its answer, and what is asked now.
+TURNS = ["system", "user", "assistant", "user"]
+BODY = {
+    "model": "tierwise/auto",
+    "messages": [{"role": role, "content": "word " * 170} for role in TURNS],
+    "tools": [{"type": "function", "function": {"name": "read", "description": "a file"}}] * 2,
+}
+
 
 bench = typer.Typer(name="bench", help="Measure this machine.")
 
@@ -129,21 +135,36 @@ def collector(
 
 
 def decider() -> Callable[[], object]:
-    """Return what makes one decision of a policy with shape rules: role, context, arm."""
+    """Return what makes one decision of a role that learns, all of it that a step waits for.
+
+    The shape is read from the body, a shape rule gives the role, half of the sessions are served by
+    the new revision, and the arm is drawn by the conversation's number.
+    """
     today = datetime.now(UTC).date()
     policy = build(CONFIG, POLICY, environment={}, today=today).policy
-    learner = Declared()
+    revision = Revision(
+        policy_hash=policy.hash, parent=None, shares={"worker||": SHARES}, evidence={}
+    )
+    served = Decider()
+    served.take(Standing(revision=revision, previous=revision, rollout=0.5))
     asked = Asked()
+    content = json.dumps(BODY).encode()
+    fields = body.parse(content).fields
     numbers = itertools.count()
 
     def decide() -> Any:
-        role, source, unknown = resolve(asked, policy, lambda: SHAPE)
+        shape = shape_of(fields, Dialect.CHAT, len(content))
+        role, source, unknown = resolve(asked, policy, lambda: shape)
+        number = next(numbers)
         context = Context(
-            role=role, role_source=source, role_unknown=unknown, dialect=Dialect.CHAT, shape=SHAPE
+            role=role,
+            role_source=source,
+            role_unknown=unknown,
+            dialect=Dialect.CHAT,
+            session=f"session-{number}",
+            shape=shape,
         )
-        return policy.decide(
-            context, decision_id=f"{next(numbers):032x}", at_ns=time.time_ns(), learner=learner
-        )
+        return served.decide(policy, context, decision_id=f"{number:032x}", at_ns=time.time_ns())
 
     return decide
 

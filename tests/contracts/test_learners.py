@@ -14,13 +14,18 @@ import learning
 from learning.learner import Declared, Learner
 from learning.revision import Revised, Revision
 from router.route import arms_over
-from telemetry.records import Arm, Context, Dialect, RoleSource
+from telemetry.records import Arm, Context, Dialect, RoleSource, Shape
 
 
 def revised() -> Revised:
-    """A revision that knows one role, and arms of which a step may be offered none."""
-    shares = {"worker": {"t0/step": 0.3, "t1/accept": 0.1, "t2/accept": 0.6}}
-    return Revised(Revision(policy_hash="p", parent=None, shares=shares, evidence={}))
+    """A revision that knows some cells, and arms of which a step may be offered none."""
+    shares = {
+        "worker||": {"t0/step": 0.3, "t1/accept": 0.1, "t2/accept": 0.6},
+        "worker|debate|": {"t0/accept": 0.9, "t3/step": 0.1},
+        "worker|debate|tools": {"t1/top": 1.0},
+    }
+    revision = Revision(policy_hash="p", parent=None, shares=shares, evidence={})
+    return Revised(revision, own=[("worker", "debate")], changed=[("planner", None)])
 
 
 # Every learner of the house, each with a way to make one.
@@ -33,6 +38,19 @@ contexts = st.builds(
     role_source=st.sampled_from(list(RoleSource)),
     dialect=st.sampled_from(list(Dialect)),
     mode=st.none() | st.sampled_from(["single", "debate"]),
+    shape=st.none()
+    | st.builds(
+        Shape,
+        body_bytes=st.integers(0, 100_000),
+        messages_count=st.integers(0, 9),
+        tools_count=st.integers(0, 2),
+        tool_choice_forced=st.booleans(),
+        schema=st.booleans(),
+        choices_count=st.none() | st.integers(0, 9),
+        images=st.booleans(),
+        code=st.booleans(),
+        output_tokens_max=st.none() | st.integers(1, 9),
+    ),
 )
 
 
@@ -61,6 +79,17 @@ def test_probabilities_are_one_for_each_arm_and_sum_to_one(
     assert set(shares) == set(arms)
     assert all(0.0 <= share <= 1.0 for share in shares.values())
     assert abs(sum(shares.values()) - 1.0) <= 1e-9
+
+
+@pytest.mark.parametrize("make", LEARNERS.values(), ids=lambda make: make.__name__)
+@settings(max_examples=100, deadline=None)
+@given(context=contexts, arms=ladders, pick=st.integers(0, 100))
+def test_what_a_learner_does_not_decide_is_declared(
+    make: Callable[[], Learner], context: Context, arms: tuple[Arm, ...], pick: int
+) -> None:
+    learner, declared = make(), arms[pick % len(arms)]
+    if not learner.decides(context, arms, declared):
+        assert learner.probabilities(context, arms, declared)[declared] == 1.0
 
 
 @pytest.mark.parametrize("make", LEARNERS.values(), ids=lambda make: make.__name__)

@@ -46,3 +46,20 @@ def test_what_is_no_document_is_refused_with_a_value_error(text: str) -> None:
 def test_a_rollout_beyond_one_is_refused() -> None:
     with pytest.raises(ValueError, match="rollout"):
         Standing(rollout=1.5)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1", '"x"', "null"])
+@pytest.mark.parametrize("where", ['"rollout":0.2', '\\"labels\\":7.0', '\\"small/step\\":0.5'])
+def test_a_number_that_cannot_be_is_refused_when_it_is_read(where: str, number: str) -> None:
+    facts = Revision(
+        policy_hash="a", parent=None, shares=_revision(0.5).shares, evidence={"w||": {"labels": 7}}
+    )
+    text = Standing(revision=facts, rollout=0.2).text
+    text = text.replace('\\"labels\\":7', '\\"labels\\":7.0')
+    assert where in text
+    broken = text.replace(where, where.rpartition(":")[0] + ":" + number.replace('"', '\\"'))
+    if "labels" in where and number == "-1":
+        assert standing.parse(broken).revision is not None  # evidence may be any number
+        return
+    with pytest.raises(ValueError):  # noqa: PT011 - json's own error is one
+        standing.parse(broken)

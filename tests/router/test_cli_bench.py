@@ -1,6 +1,6 @@
 """What `tierwise bench` times is a real decision."""
 
-from router.cli.bench import decider
+from router.cli.bench import SHARES, decider
 from telemetry.records import Decision, Reason
 
 
@@ -10,4 +10,7 @@ def test_the_decision_that_is_timed_is_whole_and_new_each_time() -> None:
     assert isinstance(first, Decision)
     assert isinstance(second, Decision)
     assert first.decision_id != second.decision_id
-    assert (first.context.role, first.reason, first.propensity) == ("default", Reason.DECLARED, 1.0)
+    assert (first.context.role, first.cell) == ("worker", "worker||tools")
+    assert first.reason in (Reason.LEARNED, Reason.EXPLORED)
+    assert first.propensity == SHARES[str(first.arm)]
+    assert first.revision == second.revision != "declared"

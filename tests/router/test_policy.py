@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.learner import Declared
-from router.policy import Policy, draw, hash_of
+from router.draw import draw
+from router.policy import Policy, hash_of
 from router.route import nearest
 from router.targets import Targets
 from telemetry.errors import ConfigError, InvalidRequest, PolicyDenied
@@ -42,6 +43,9 @@ class Given:
         self.shares = shares
         self.revision = "r7"
 
+    def decides(self, context: Context, arms: Sequence[Arm], declared: Arm) -> bool:
+        return True
+
     def probabilities(
         self, context: Context, arms: Sequence[Arm], declared: Arm
     ) -> Mapping[Arm, float]:
@@ -54,6 +58,9 @@ class Broken:
     """A learner that fails."""
 
     revision = "broken"
+
+    def decides(self, context: Context, arms: Sequence[Arm], declared: Arm) -> bool:
+        return True
 
     def probabilities(
         self, context: Context, arms: Sequence[Arm], declared: Arm
@@ -392,7 +399,7 @@ def test_a_probability_of_one_is_always_drawn() -> None:
     arms = (Arm(tier="a"), Arm(tier="b"), Arm(tier="c"))
     for number in range(200):
         shares = {arms[0]: 0.0, arms[1]: 1.0, arms[2]: 0.0}
-        assert draw(shares, arms, decision_id=str(number)) == (arms[1], 1.0)
+        assert draw(shares, arms, name=str(number)) == (arms[1], 1.0)
 
 
 # The hash

@@ -1,14 +1,16 @@
 """Steps that start higher: after a stream that failed its checks, and when an agent stalls."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from learning.revision import Revision
+from learning.standing import Standing
 from router.sessions import Memory
-from telemetry.records import Arm, Context, Decision, Reason
+from telemetry.records import Arm, Decision, OnFail, Reason
 from tests import streams
 from tests.faults.answers import frames, whole
 from tests.inprocess import EVENTS, JSON, Bench, Script, make_bench
@@ -51,18 +53,13 @@ GOOD = b"".join(frames(next(iter(streams.PATHS))))
 BAD = GOOD.replace(b"DE", b"XX").replace(b"-48", b"-99")
 
 
-class Fixed:
-    """A learner that always draws the same arm."""
-
-    revision = "r1"
-
-    def __init__(self, wanted: str) -> None:
-        self.wanted = wanted
-
-    def probabilities(
-        self, context: Context, arms: Sequence[Arm], declared: Arm
-    ) -> Mapping[Arm, float]:
-        return {arm: float(str(arm) == self.wanted) for arm in arms}
+def served(bench: Bench, arm: str) -> str:
+    """Let a revision be certain of ``arm`` for the role that learns; return its name."""
+    shares = {"learner||": {arm: 1.0}}
+    hash_ = bench.gateway.loaded().policy.hash
+    made = Revision(policy_hash=hash_, parent=None, shares=shares, evidence={})
+    bench.gateway.decider.take(Standing(revision=made))
+    return made.revision_id
 
 
 def ask(role: str, *, stream: bool = True, turns: Sequence[Any] = (), **more: Any) -> bytes:
@@ -124,14 +121,22 @@ async def test_a_step_without_a_session_raises_nobody() -> None:
 
 async def test_a_raised_session_does_not_ask_the_learner_so_its_propensity_is_exact() -> None:
     bench = make_bench(POLICY)
-    bench.gateway = replace(bench.gateway, learner=Fixed("small/step"))
+    revision = served(bench, "small/step")
     first = await step(bench, BAD, ask("learner"))
-    assert (str(first.arm), first.propensity, first.revision) == ("small/step", 1.0, "r1")
+    assert (str(first.arm), first.propensity, first.revision) == ("small/step", 1.0, revision)
     second = await step(bench, GOOD, ask("learner"))
     assert (str(second.arm), second.reason) == ("mid/step", Reason.SESSION)
-    bench.gateway = replace(bench.gateway, learner=Fixed("frontier/accept"))
+    served(bench, "frontier/accept")
     third = await step(bench, GOOD, ask("learner"))
     assert (str(third.arm), third.propensity, third.revision) == ("mid/step", 1.0, "declared")
+
+
+async def test_what_people_fixed_is_not_raised() -> None:
+    bench = make_bench(POLICY)
+    bench.gateway.decider.take(Standing(pins={"worker": Arm(tier="small", on_fail=OnFail.ACCEPT)}))
+    for content in (BAD, BAD, GOOD):
+        decision = await step(bench, content, ask("worker"))
+        assert (str(decision.arm), decision.reason) == ("small/accept", Reason.PINNED)
 
 
 # Stalls -----------------------------------------------------------------------------------------
@@ -185,7 +190,8 @@ async def test_a_fault_of_ours_sends_the_step_to_its_declared_tier(
 
     bench = make_bench(POLICY)
     memory = Forgetful(clock=bench.gateway.clock)
-    bench.gateway = replace(bench.gateway, memory=memory, learner=Fixed("small/step"))
+    bench.gateway = replace(bench.gateway, memory=memory)
+    served(bench, "small/step")
     decision = await step(bench, GOOD, ask("learner"))
     assert (str(decision.arm), decision.reason) == ("mid/step", Reason.FALLBACK)
     assert (decision.propensity, decision.revision) == (1.0, "declared")

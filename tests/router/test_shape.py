@@ -207,6 +207,42 @@ def test_odd_types_never_raise(body: dict[str, Any], dialect: Dialect) -> None:
     assert seen.choices_count is None or seen.schema
 
 
+CALL = {"type": "function_call", "name": "f", "arguments": "{}"}
+RESULT = {"type": "function_call_output", "output": "1"}
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect"),
+    [
+        ({"messages": [user("a"), {"role": "assistant", "content": "b"}, user("c")]}, CHAT),
+        ({"messages": [user("a"), {"role": "tool", "content": "1"}] + [user("b")] * 2}, CHAT),
+        ({"messages": [user("a"), {"role": "assistant", "content": []}, user("c")]}, MESSAGES),
+        ({"input": [user("a"), CALL, RESULT]}, RESPONSES),
+        ({"input": "and?", "previous_response_id": "resp_1"}, RESPONSES),
+        ({"input": "and?", "conversation": {"id": "conv_1"}}, RESPONSES),
+    ],
+)
+def test_a_conversation_that_a_model_has_answered_in_is_gone_on_with(
+    body: dict[str, Any], dialect: Dialect
+) -> None:
+    assert shape(body, dialect).continues
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect"),
+    [
+        ({"messages": [{"role": "system", "content": "be"}, user("a")]}, CHAT),
+        ({"messages": [user("a"), user("b"), user("c"), user("d")]}, CHAT),
+        ({"messages": [{"role": 7}, None, "assistant"]}, CHAT),
+        ({"input": "hello", "previous_response_id": None}, RESPONSES),
+        ({"input": ["assistant"]}, EMBEDDINGS),
+        ({}, MESSAGES),
+    ],
+)
+def test_what_begins_is_not(body: dict[str, Any], dialect: Dialect) -> None:
+    assert not shape(body, dialect).continues
+
+
 def test_values_that_are_not_even_json_never_raise() -> None:
     for junk in (b"", b"{", b'"\xff"', b"[" * 5_000):
         fields = {key: msgspec.Raw(junk) for key in ("messages", "tools", "tool_choice", "text")}
