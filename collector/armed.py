@@ -106,7 +106,8 @@ class Armory:
         """Return the roles that must serve their declared table, or their top tier, for now.
 
         Those are the roles whose `QualityLow` is on and was not acknowledged; when it is on over
-        all roles, every role with a floor. Silences and inhibition change nothing here.
+        all roles and for none by itself, every role with a floor. Silences and inhibition
+        change nothing here.
 
         Raises:
             StoreUnavailable: the desk cannot be read.
@@ -119,7 +120,7 @@ class Armory:
         terms = self._terms()
         floors = [] if terms is None else [r.role for r in terms.roles if r.floor is not None]
         own = {row["role"] for row in rows if row["role"] is not None}
-        return frozenset(own.union(floors) if any(row["role"] is None for row in rows) else own)
+        return frozenset(own or (floors if rows else ()))
 
     def safety(self, role: str) -> bool:
         """Say whether ``role`` must fall back for now."""

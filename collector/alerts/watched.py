@@ -3,11 +3,11 @@
 import msgspec
 
 from collector.desk import Desk, Transaction
-from learning.edetector import EDetector, bets
+from learning.edetector import WEALTH_MAX, EDetector, bets
 
 EXAMPLES_MAX = 5
 TIMES_MAX = 1_000
-CALM = 1.0  # evidence below it: whatever was going on had not begun yet
+DATING_BET = 1.0  # of the sum that dates a change
 
 
 class Baseline(msgspec.Struct, kw_only=True):
@@ -34,12 +34,19 @@ class Watched(msgspec.Struct, kw_only=True):
     alarmed: bool = False
     seen: int = 0  # outcomes in this epoch
     total: int = 0  # outcomes ever; what "for n steps" counts by
-    since_ns: int = 0  # time of the last outcome before the evidence began to grow
+    # The likeliest moment of the change is where this running product was last at its start.
+    dating: float = 1.0
+    since_ns: int = 0
     since_seen: int = 0
     since_bad: float = 0.0
     examples: list[str] = []  # ids of the worst outcomes since then
     times_ns: list[int] = []  # of the last outcomes, as many as it takes to be armed
     baseline: Baseline | None = None
+    arms: dict[str, float] = {}  # PropensityMismatch: how often each was drawn
+    # QualityLow: times of the last step and of the last grade, and the steps since that grade
+    step_ns: int = 0
+    graded_ns: int = 0
+    ungraded: int = 0
 
     @property
     def evidence(self) -> float:
@@ -51,8 +58,8 @@ class Watched(msgspec.Struct, kw_only=True):
         self.epoch = epoch
         self.wealth, self.back = (), ()
         self.seen = self.since_seen = 0
-        self.since_bad, self.since_ns = 0.0, 0
-        self.examples, self.baseline = [], None
+        self.since_bad, self.since_ns, self.dating = 0.0, 0, 1.0
+        self.examples, self.baseline, self.arms = [], None, {}
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +97,14 @@ def see(watched: Watched, outcome: Outcome, thresholds: Thresholds) -> None:
 
 
 def _remember(watched: Watched, outcome: Outcome) -> None:
-    if watched.evidence < CALM and not watched.alarmed:
-        watched.since_ns, watched.since_seen, watched.since_bad = outcome.at_ns, 0, 0.0
+    bet = min(DATING_BET, max(bets(watched.limit_max)))
+    factor = 1.0 + bet * outcome.weight * (outcome.bad - outcome.limit)
+    watched.dating = min(max(watched.dating, 1.0) * factor, WEALTH_MAX)
+    if watched.dating <= 1.0 and not watched.alarmed:
+        watched.since_ns, watched.since_seen, watched.since_bad = 0, 0, 0.0
         watched.examples = []
         return
-    if watched.since_ns == 0:
-        watched.since_ns = outcome.at_ns
+    watched.since_ns = watched.since_ns or outcome.at_ns
     watched.since_seen += 1
     watched.since_bad += outcome.bad
     if outcome.bad > outcome.limit:
@@ -117,15 +126,7 @@ def clear(watched: Watched) -> None:
     watched.alarmed = False
     watched.wealth, watched.back = (), ()
     watched.since_ns, watched.since_seen, watched.since_bad = 0, 0, 0.0
-    watched.examples = []
-
-
-def load(desk: Desk | Transaction) -> dict[tuple[str, str], Watched]:
-    """Return every detector by (alert, role); the role is empty over all roles."""
-    rows = desk.rows("SELECT name, role, state FROM detectors")
-    return {
-        (row["name"], row["role"]): msgspec.json.decode(row["state"], type=Watched) for row in rows
-    }
+    watched.dating, watched.examples = 1.0, []
 
 
 def one(desk: Desk | Transaction, name: str, role: str) -> Watched | None:
@@ -135,12 +136,3 @@ def one(desk: Desk | Transaction, name: str, role: str) -> Watched | None:
         {"name": name, "role": role},
     )
     return None if row is None else msgspec.json.decode(row["state"], type=Watched)
-
-
-def save(change: Transaction, name: str, role: str, watched: Watched) -> None:
-    """Store one detector."""
-    change.run(
-        "INSERT INTO detectors VALUES ($name, $role, $state) "
-        "ON CONFLICT (name, role) DO UPDATE SET state = $state",
-        {"name": name, "role": role, "state": msgspec.json.encode(watched).decode()},
-    )

@@ -1,0 +1,58 @@
+"""The alerts on `/metrics`: state, armed and evidence, as the last tick left them."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from collector.alerts.engine import Seen
+from collector.alerts.states import State
+from collector.armed import Side
+
+CODES: Final = {
+    State.INACTIVE: 0,
+    State.NO_DATA: -1,
+    State.PENDING: 1,
+    State.FIRING: 2,
+    State.KEEP_FIRING: 2,
+    State.RESOLVED: 0,
+}
+
+
+class Gauges(Collector):
+    """Read by the registry at every scrape; costs no query."""
+
+    def __init__(self, seen: Callable[[], Seen], sides: Callable[[], Iterable[Side]]) -> None:
+        self._seen = seen
+        self._sides = sides
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the three families."""
+        seen = self._seen()
+        state = GaugeMetricFamily(
+            "tierwise_collector_alert_state",
+            "-1 no data, 0 inactive or resolved, 1 pending, 2 firing",
+            labels=("alert", "role"),
+        )
+        worst: dict[tuple[str, str], int] = {}
+        for alert in seen.alerts:
+            key = (alert.name, alert.role or "")
+            worst[key] = max(worst.get(key, -1), CODES[alert.standing.state])
+        for key, code in sorted(worst.items()):
+            state.add_metric(key, code)
+        armed = GaugeMetricFamily(
+            "tierwise_collector_alert_armed",
+            "1 when the alert of the role could fire now",
+            labels=("alert", "role"),
+        )
+        for side in self._sides():
+            armed.add_metric((side.alert, side.role), float(side.armed))
+        evidence = GaugeMetricFamily(
+            "tierwise_collector_alert_evidence",
+            "E-value of a sequential detector; it alarms at its arl",
+            labels=("alert", "role"),
+        )
+        for key, value in sorted(seen.evidence.items()):
+            evidence.add_metric(key, value)
+        yield from (state, armed, evidence)
