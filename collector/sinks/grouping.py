@@ -44,7 +44,7 @@ def spread(change: Transaction, route: Route, *, now_ns: int, muted: Collection[
     sink = {"sink": route.sink}
     row = change.row("SELECT cursor FROM sinks WHERE sink = $sink", sink)
     if row is None:
-        row = _join(change, route, now_ns)
+        row = _join(change, route, now_ns=now_ns, muted=muted)
     events = change.rows(
         "SELECT number, event_id, kind, body FROM outbox WHERE number > $cursor "
         "ORDER BY number LIMIT $most",
@@ -62,7 +62,7 @@ def spread(change: Transaction, route: Route, *, now_ns: int, muted: Collection[
     return _make_room(change, route.sink, now_ns)
 
 
-def _join(change: Transaction, route: Route, now_ns: int) -> Row:
+def _join(change: Transaction, route: Route, *, now_ns: int, muted: Collection[str]) -> Row:
     """Let a sink that was not known begin with what fires now; history is not told to it."""
     cursor = change.row("SELECT coalesce(max(number), 0) AS cursor FROM outbox") or {"cursor": 0}
     change.run(
@@ -71,7 +71,7 @@ def _join(change: Transaction, route: Route, now_ns: int) -> Row:
     )
     if route.style in ("groups", "incidents"):
         for alert in firing(change).values():
-            _news(change, route, alert, now_ns)
+            _news(change, route, alert, now_ns=now_ns, muted=muted)
     return cursor
 
 
@@ -86,29 +86,33 @@ def _take(
     alert = alert_of(json.loads(event["body"]))
     if route.style == "state":
         change.run("UPDATE sinks SET resend_ns = 0 WHERE sink = $sink", {"sink": route.sink})
-    elif route.style == "events":
-        if alert.fingerprint not in muted:
-            message = _message(event["event_id"], "", [alert], now_ns=now_ns)
-            _deliver(change, route.sink, message, lane=event["event_id"], now_ns=now_ns)
+    elif route.style == "events":  # a record of what happened, which no silence hides
+        message = _message(event["event_id"], "", [alert], now_ns=now_ns)
+        _deliver(change, route.sink, message, lane=event["event_id"], now_ns=now_ns)
     else:
-        _news(change, route, alert, now_ns)
+        _news(change, route, alert, now_ns=now_ns, muted=muted)
 
 
-def _news(change: Transaction, route: Route, alert: AlertEvent, now_ns: int) -> None:
+def _news(
+    change: Transaction, route: Route, alert: AlertEvent, *, now_ns: int, muted: Collection[str]
+) -> None:
     """Put an alert's change down in its group, and say when the group is to speak."""
     labels = _group_labels(route, alert)
     key = _group_key(labels)
     bound: dict[str, Any] = {"sink": route.sink, "key": key}
     row = change.row("SELECT * FROM notice_groups WHERE sink = $sink AND group_key = $key", bound)
+    held = [alert.fingerprint] if alert.status == "firing" and alert.fingerprint in muted else []
     if row is None:
         # What has been going on for longer than the wait need not wait for company any more.
         waited = alert.starts_ns + route.wait_ns < now_ns
         bound |= {
             "labels": json.dumps(labels), "news": json.dumps([alert.fingerprint]),
+            "held": json.dumps(held),
             "flush": now_ns if waited else now_ns + route.wait_ns,
         }  # fmt: skip
         change.run(
-            "INSERT INTO notice_groups VALUES ($sink, $key, $labels, $flush, NULL, '[]', $news)",
+            "INSERT INTO notice_groups VALUES "
+            "($sink, $key, $labels, $flush, NULL, '[]', $news, $held)",
             bound,
         )
         return
@@ -120,9 +124,14 @@ def _news(change: Transaction, route: Route, alert: AlertEvent, now_ns: int) -> 
     if alert.fingerprint not in news:
         news.append(alert.fingerprint)
     change.run(
-        "UPDATE notice_groups SET news = $news, flush_ns = $flush "
+        "UPDATE notice_groups SET news = $news, flush_ns = $flush, held = $held "
         "WHERE sink = $sink AND group_key = $key",
-        bound | {"news": json.dumps(news), "flush": due},
+        bound
+        | {
+            "news": json.dumps(news),
+            "flush": due,
+            "held": json.dumps([*json.loads(row["held"]), *held]),
+        },
     )
 
 
@@ -172,8 +181,8 @@ class _Group:
         self.burning = {key: one for key, one in fires.items() if key not in muted}
         self.held = set(fires) - set(self.burning)
         # Of what is muted people hear the end only when they had heard the beginning.
-        over = self.news - set(fires)
-        self.over = sorted(key for key in over if key in self.told or key not in muted)
+        unheard = set(json.loads(row["held"])) - self.told
+        self.over = sorted(self.news - set(fires) - unheard)
 
 
 def _flush(change: Transaction, route: Route, group: _Group, now_ns: int) -> None:
@@ -196,12 +205,13 @@ def _flush(change: Transaction, route: Route, group: _Group, now_ns: int) -> Non
     told = set(group.burning) | (group.told & group.held)
     change.run(
         "UPDATE notice_groups SET flush_ns = $flush, flushed_ns = $flushed, told = $told, "
-        "news = '[]' WHERE sink = $sink AND group_key = $key",
+        "news = '[]', held = $held WHERE sink = $sink AND group_key = $key",
         bound
         | {
             "flush": _next_flush(route, group, flushed_ns, now_ns),
             "flushed": flushed_ns,
             "told": json.dumps(sorted(told)),
+            "held": json.dumps(sorted(group.held)),
         },
     )
 

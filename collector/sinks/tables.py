@@ -27,11 +27,13 @@ CREATE TABLE sinks (
   disabled TEXT, error TEXT
 ) STRICT
 """,
-    # ``told``: fingerprints that the last message named as firing; ``news``: changed since then.
+    # Fingerprints: ``told`` as firing by the last message, changed since then (``news``), and kept
+    # back because they were muted (``held``).
     """
 CREATE TABLE notice_groups (
   sink TEXT NOT NULL, group_key TEXT NOT NULL, labels TEXT NOT NULL, flush_ns INTEGER NOT NULL,
-  flushed_ns INTEGER, told TEXT NOT NULL, news TEXT NOT NULL, PRIMARY KEY (sink, group_key)
+  flushed_ns INTEGER, told TEXT NOT NULL, news TEXT NOT NULL, held TEXT NOT NULL,
+  PRIMARY KEY (sink, group_key)
 ) STRICT
 """,
     # One message to one sink. Of a lane only the oldest is sent, so order holds within it.

@@ -224,10 +224,25 @@ async def test_of_what_was_muted_from_beginning_to_end_nobody_hears(
 ) -> None:
     post.muted.add(alert().fingerprint)
     post.fire()
-    await post.wait(60)
+    await post.wait(5)
     post.resolve()
+    post.muted.clear()  # what does not fire is not muted any more
     await post.wait(600)
     assert receiver.received == []
+
+
+async def test_of_what_was_told_before_it_was_muted_people_hear_the_end(
+    post: Post, receiver: Receiver
+) -> None:
+    post.fire()
+    await post.wait(60)
+    post.muted.add(alert().fingerprint)
+    await post.wait(5 * 3_600, every=30)
+    assert len(receiver.received) == 1
+    post.resolve()
+    post.muted.clear()
+    await post.wait(600)
+    assert told(receiver)[1:] == [("resolved", "AllAlertsResolved", 1)]
 
 
 async def test_the_same_event_twice_is_told_once(post: Post, receiver: Receiver) -> None:
