@@ -12,9 +12,13 @@ from typing import Final
 from fastapi import APIRouter
 
 from collector.access import Access
+from collector.changes import Changes
 from collector.desk import Desk
+from collector.holding import Holding
 from collector.meters import Meters
-from collector.policy_api import active_routes
+from collector.policy_api import Book, active_routes, policy_routes
+from collector.policy_moves import move_routes
+from collector.review import Review
 from collector.revisions import Revisions
 from collector.store import Store
 from telemetry.clock import Clock
@@ -50,7 +54,13 @@ class Control:
         self.routes: list[APIRouter] = []
         self.revisions = Revisions(room.desk, room.clock, terms=room.terms)
         self._parts.append(("policy review", self.revisions.sweep))
-        self.routes.append(active_routes(self.revisions, access=room.access))
+        changes = Changes(self.revisions)
+        review, book = Review(changes, room.store), Book(self.revisions, room.store)
+        self.routes += [
+            active_routes(self.revisions, access=room.access),
+            policy_routes(self.revisions, review=review, book=book),
+            move_routes(review, Holding(changes), book, access=room.access),
+        ]
 
     def tick(self, now_ns: int) -> None:
         """Let every part look at what is new; called from one thread at a time."""

@@ -19,7 +19,7 @@ CREATE TABLE revisions (
   trigger_name TEXT NOT NULL, note TEXT NOT NULL,
   status TEXT NOT NULL CHECK (status IN
     ('proposed', 'shadow', 'active', 'superseded', 'rejected', 'rolled back')),
-  status_ns INTEGER NOT NULL, status_by TEXT NOT NULL, reason TEXT
+  status_ns INTEGER NOT NULL, status_by TEXT NOT NULL, reason TEXT, served_ns INTEGER
 ) STRICT
 """,
         "CREATE UNIQUE INDEX revisions_active ON revisions (status) WHERE status = 'active'",
@@ -94,4 +94,14 @@ CREATE TABLE silences (
 """,
     ),
     TABLES,  # what must be told to whom
+    (
+        # What the learner carries from tick to tick, by scope (role|mode|), and its alarms.
+        "CREATE TABLE learner (scope TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT",
+        """
+CREATE TABLE learner_alarms (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, at_ns INTEGER NOT NULL, scope TEXT NOT NULL,
+  tier TEXT NOT NULL, version TEXT NOT NULL, change TEXT NOT NULL, minute INTEGER NOT NULL
+) STRICT
+""",
+    ),
 )

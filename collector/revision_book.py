@@ -5,7 +5,7 @@ of ``standing`` names it, so both change in one transaction.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -45,12 +45,13 @@ MOVES: Final[Mapping[Status, frozenset[Status]]] = {
 _INSERT: Final = """
 INSERT INTO revisions
   (id, parent, policy_hash, text, created_ns, author, trigger_name, note, status, status_ns,
-   status_by, reason)
+   status_by)
 VALUES
-  ($id, $parent, $policy_hash, $text, $at, $author, $trigger, $note, 'proposed', $at, $author, NULL)
+  ($id, $parent, $policy_hash, $text, $at, $author, $trigger, $note, 'proposed', $at, $author)
 """
 _MOVE: Final = """
-UPDATE revisions SET status = $status, status_ns = $at, status_by = $by, reason = $reason
+UPDATE revisions SET status = $status, status_ns = $at, status_by = $by, reason = $reason,
+  served_ns = CASE WHEN $status = 'active' THEN $at ELSE served_ns END
 WHERE id = $id AND status = $was
 """
 _FIND: Final = "SELECT * FROM revisions WHERE id = $id"
@@ -83,6 +84,7 @@ class Record:
     status_ns: int
     status_by: str  # who moved it to its status
     reason: str | None  # and why
+    served_ns: int | None  # when it was last put in force, None if it never was
 
     @property
     def id(self) -> str:
@@ -103,6 +105,7 @@ class Record:
             "status_ns": self.status_ns,
             "status_by": self.status_by,
             "reason": self.reason,
+            "served_ns": self.served_ns,
         }
 
 
@@ -218,13 +221,17 @@ def put_in_force(
     *,
     action: str,
     rollout: float,
-    former: Status = Status.SUPERSEDED,
+    overridden: Sequence[str] = (),
 ) -> None:
-    """Let ``record`` (None: the declared policy) stand; what stood before becomes ``former``.
+    """Let ``record`` (None: the declared policy) stand; what stood before is over.
+
+    It was superseded, or rolled back if that is the ``action``. ``overridden`` are the preview's
+    objections, for the audit log.
 
     Raises:
         Refusal: a status does not allow that.
     """
+    former = Status.ROLLED_BACK if action == "rollback" else Status.SUPERSEDED
     stood = standing(change)
     target = None if record is None else record.id
     if stood.revision is not None and stood.revision != target:
@@ -239,10 +246,10 @@ def put_in_force(
         "at": deed.at_ns,
     }
     change.run(_STAND, stands)
+    after = {"active": target or DECLARED, "rollout": rollout, "overridden": list(overridden)}
     append(
         change, deed, action=action, subject=target or DECLARED,
-        before={"active": stood.name, "rollout": stood.rollout},
-        after={"active": target or DECLARED, "rollout": rollout},
+        before={"active": stood.name, "rollout": stood.rollout}, after=after,
     )  # fmt: skip
 
 
@@ -270,4 +277,5 @@ def record_of(row: Row) -> Record:
         status_ns=row["status_ns"],
         status_by=row["status_by"],
         reason=row["reason"],
+        served_ns=row["served_ns"],
     )

@@ -22,6 +22,7 @@ from collector.meters import Meters
 from collector.normalising import Normaliser
 from collector.pricing import BookPricing
 from collector.process import Collector, Wiring, listening
+from collector.revisions import Revisions
 from collector.store import Store
 from collector.writer import Writer
 from telemetry.clock import ManualClock, SystemClock
@@ -67,6 +68,7 @@ class Running:
     store: Store
     writer: Writer
     intake: Intake
+    revisions: Revisions
     meters: Meters
     clock: Clock
     session: aiohttp.ClientSession
@@ -135,6 +137,7 @@ async def running(
                 http=f"http://127.0.0.1:{ports[0]}", grpc=f"127.0.0.1:{rpc}",
                 console=f"http://127.0.0.1:{ports[1]}", store=store, writer=writer, meters=meters,
                 clock=clock, session=session, intake=collector._intake,
+                revisions=collector._control.revisions,
             )  # fmt: skip
     finally:
         assert await collector.stop()
