@@ -36,7 +36,7 @@ def parquet_rows(path: Path, store: Store, folder: Path) -> Iterator[list[Record
     """
     inside = folder / "page.parquet"
     inside.unlink(missing_ok=True)
-    inside.symlink_to(path.absolute())
+    _brought(path, inside)
     try:
         known = store.read(_COLUMNS, {"path": str(inside), "known": list(_FIELDS)})
         names = sorted({row["name"] for row in known}, key=_FIELDS.index)
@@ -56,6 +56,14 @@ def parquet_rows(path: Path, store: Store, folder: Path) -> Iterator[list[Record
             yield rows
     finally:
         inside.unlink(missing_ok=True)
+
+
+def _brought(path: Path, inside: Path) -> None:
+    """Put a file where the database may read it: it follows no link out of its folder."""
+    try:
+        inside.hardlink_to(path)
+    except OSError:  # another file system, or none that has links
+        shutil.copyfile(path, inside)
 
 
 def console_pages(url: str, folder: Path) -> Iterator[Path]:

@@ -8,6 +8,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -73,12 +74,17 @@ def form_of(path: Path) -> Form:
     return Form.CSV if _is_csv(head) else Form.PROTO
 
 
-def open_plain(path: Path) -> BinaryIO:
+@contextmanager
+def open_plain(path: Path) -> Iterator[BinaryIO]:
     """Open a file, decompressed when it is gzip."""
-    file = path.open("rb")
-    magic = file.read(2)
-    file.seek(0)
-    return cast("BinaryIO", gzip.GzipFile(fileobj=file)) if magic == b"\x1f\x8b" else file
+    with path.open("rb") as file:
+        magic = file.read(2)
+        file.seek(0)
+        if magic == b"\x1f\x8b":
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield cast("BinaryIO", unpacked)
+        else:
+            yield file
 
 
 def pieces(path: Path, form: Form, *, read: Callable[[int], None]) -> Iterator[Piece | Fault]:
@@ -231,7 +237,8 @@ def _requests(file: _Patient, source: str) -> Iterator[Piece | Fault]:
         length = int.from_bytes(start, "big")
         body = file.read(length) if length <= DOCUMENT_BYTES_MAX else b""
         if len(body) < length:
-            yield Fault(where=f"{source}#{number}", reason="the last request is cut off")
+            known = "the last request is cut off" if number > 1 else "cut off, or no known format"
+            yield Fault(where=f"{source}#{number}", reason=known)
             return
         yield Piece(f"{source}#{number}", "proto", body)
         start = file.read(4)

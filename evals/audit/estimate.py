@@ -10,7 +10,7 @@ or usage is unknown stand on neither side.
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from evals.audit.facts import Group, Step
@@ -39,7 +39,7 @@ class Move:
     """
 
     step: Step
-    today: str | None  # the tier that most of its spend is on
+    today: str | None  # the tier that most of its spend is on; of a move, most of what moves
     proposed: str | None
     why: str
     mechanical: float | None  # share of its measured calls
@@ -82,22 +82,24 @@ def propose(
 ) -> Move:
     """Return what the first policy does with one step: stay, unless it is mechanical or proven."""
     tiers = {group: tier_of(group, ladder) for group in groups}
-    today = _dominant(groups, tiers)
-    share = mechanical_share(groups)
-    proposed, why, evidence = today, "nothing speaks for a cheaper tier yet", None
-    for tier in TIERS[: max(rank(today), 0)]:
+    today, share = _dominant(groups, tiers), mechanical_share(groups)
+    top = max((rank(tiers[group]) for group in groups), default=-1)
+    proposed: str | None = None
+    why, evidence = "nothing speaks for a cheaper tier yet", None
+    for tier in TIERS[: max(top, 0)]:
         known = evidence_of([group for group in groups if 0 <= rank(tiers[group]) <= rank(tier)])
         if known is not None and known.low >= floor:
             proposed, evidence = tier, known
             why = f"{known.answers:,} graded answers there, quality at least {known.low:.2f}"
             break
-    if evidence is None and share is not None and share >= MECHANICAL_SHARE and rank(today) > 0:
+    if evidence is None and share is not None and share >= MECHANICAL_SHARE and top > 0:
         proposed = TIERS[0]
         why = f"{share:.0%} of its calls are mechanical by their shape; quality there is unknown"
     move = Move(
-        step=step, today=today, proposed=proposed, why=why, mechanical=share, evidence=evidence
-    )
-    return _priced(move, groups, tiers, targets) if rank(proposed) < rank(today) else move
+        step=step, today=today, proposed=proposed or today, why=why, mechanical=share,
+        evidence=evidence,
+    )  # fmt: skip
+    return move if proposed is None else _priced(move, groups, tiers, targets)
 
 
 class Targets:
@@ -166,26 +168,30 @@ def _priced(
 ) -> Move:
     """Return the move with its money; a group that would not get cheaper stays."""
     assert move.proposed is not None
-    calls, today, upper, retry = 0, 0.0, 0.0, 0.0
+    moving: list[Group] = []
+    upper, retry = 0.0, 0.0
     for group in groups:
-        if rank(tiers[group]) <= rank(move.proposed) or not group.costed:
-            continue
-        if group.kind is Kind.EMBEDDING:
-            continue
-        warm = targets.cost(group, move.proposed, warm=True)
-        cold = targets.cost(group, move.proposed, warm=False)
+        above = rank(tiers[group]) > rank(move.proposed) and group.kind is not Kind.EMBEDDING
+        warm = targets.cost(group, move.proposed, warm=True) if above and group.costed else None
+        cold = targets.cost(group, move.proposed, warm=False) if warm is not None else None
         if warm is None or cold is None or warm >= group.cost_usd:
             continue
-        calls += group.calls
-        today += group.cost_usd
+        moving.append(group)
         upper += warm
         retry += max(cold, warm)  # written caches cost more than plain input
-    return Move(
-        step=move.step, today=move.today, proposed=move.proposed if calls else move.today,
-        why=move.why if calls else "no cheaper model of its provider has a known price",
-        mechanical=move.mechanical, calls=calls, today_usd=today, upper_usd=upper,
-        retry_usd=retry, evidence=move.evidence,
-    )  # fmt: skip
+    if not moving:
+        return replace(
+            move, proposed=move.today, evidence=None,
+            why="no cheaper model of its provider has a known price",
+        )  # fmt: skip
+    return replace(
+        move,
+        today=_dominant(moving, tiers),
+        calls=sum(group.calls for group in moving),
+        today_usd=sum(group.cost_usd for group in moving),
+        upper_usd=upper,
+        retry_usd=retry,
+    )
 
 
 def ceiling_usd(groups: Iterable[Group], targets: Targets) -> float:
@@ -202,7 +208,7 @@ def mechanical_share(groups: Iterable[Group]) -> float | None:
     """Return the share of measured calls that are mechanical by shape; None when none is."""
     measured = mechanical = 0
     for group in groups:
-        if group.kind is not Kind.UNKNOWN:
+        if group.kind not in (Kind.UNKNOWN, Kind.EMBEDDING):
             measured += group.calls
             mechanical += group.calls if group.kind in MECHANICAL else 0
     return mechanical / measured if measured else None
