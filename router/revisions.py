@@ -175,7 +175,8 @@ class Revisions:
         try:
             await asyncio.to_thread(_write, self._file, content)
         except OSError as error:
-            self._say("disk", "%s cannot be written, a restart will not know it: %s", error)
+            what = "%s cannot be written, a restart will not know this revision: %s"
+            self._say("disk", what, self._file, error)
         else:
             self._said.discard("disk")
 
