@@ -19,16 +19,23 @@ def opened(config: Path, *, console: str | None, store: Path | None) -> Iterator
         ConfigError: the file or a flag is wrong.
         StoreUnavailable, StoreLocked: there is nobody and nothing to read from.
     """
-    overrides = Overrides(console=console, store=store)
-    if config.exists():
-        found = load_config(config, overrides).collector
-    else:
-        found = CollectorConfig()
-        found = found.model_copy(
-            update={"console": console or found.console, "store": (store or found.store).absolute()}
-        )
+    found = _found(config, console=console, store=store)
     reader = open_reader(console=found.console, store=found.store)
     try:
         yield reader
     finally:
         reader.close()
+
+
+def store_path(config: Path, *, store: Path | None) -> Path:
+    """Return where the store stands, absolute; ConfigError when the file is wrong."""
+    return _found(config, console=None, store=store).store
+
+
+def _found(config: Path, *, console: str | None, store: Path | None) -> CollectorConfig:
+    if config.exists():
+        return load_config(config, Overrides(console=console, store=store)).collector
+    found = CollectorConfig()
+    return found.model_copy(
+        update={"console": console or found.console, "store": (store or found.store).absolute()}
+    )

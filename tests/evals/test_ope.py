@@ -67,7 +67,37 @@ def test_an_arm_that_was_hardly_tried_refuses_a_verdict_and_says_which() -> None
     logging = np.array([[0.99, 0.01]])
     rows = drawn(np.random.default_rng(0), rows=500, logging=logging, means=np.array([[0.8, 0.8]]))
     refused = evaluate(rows, TARGET)[0].refused or ""
-    assert refused.startswith("not enough data: arm 1 in cell 0 rests on")
+    tried = int((rows.arm == 1).sum())
+    assert refused.startswith(
+        f"not enough data: where the policies differ the log is worth {tried}"
+    )
+    assert refused.endswith("arm 1 in cell 0 wants them most")
+
+
+def test_an_arm_that_was_never_tried_refuses_a_verdict_and_says_which() -> None:
+    rows = log(arm=[0] * 400, propensity=[0.9] * 400, reward=[1.0] * 400)
+    refused = evaluate(rows, TARGET)[0].refused or ""
+    assert "arm 1 in cell 0 was never tried, and 50% of" in refused
+
+
+def test_many_thin_cells_decide_together() -> None:
+    # 60 cells with 4 tries of the wanted arm each are 240 rows: enough, though no cell is
+    count = 60 * 40
+    cell = np.repeat(np.arange(60), 40)
+    arm = np.tile([1] * 4 + [0] * 36, 60)
+    many = Log(
+        cell=cell,
+        arm=arm,
+        propensity=np.where(arm == 1, 0.1, 0.9),
+        reward=np.ones(count),
+        weight=np.ones(count),
+        pinned=np.zeros(count, dtype=bool),
+    )
+    found = evaluate(many, np.tile([0.0, 1.0], (60, 1)))[2]
+    assert found.refused is None
+    assert found.deciding_rows == pytest.approx(240)
+    # no failure was seen, yet the interval allows for some: 1.96 / 240
+    assert found.value - found.low == pytest.approx(1.959964 / 240, rel=0.2)
 
 
 def test_an_arm_on_which_both_policies_agree_decides_nothing() -> None:
