@@ -7,15 +7,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from fastapi import APIRouter
 
 from collector.access import Access
+from collector.alerting import Alerting
 from collector.changes import Changes
 from collector.desk import Desk
 from collector.holding import Holding
 from collector.meters import Meters
+from collector.outbox import enqueue, sink_proofs
 from collector.policy_api import Book, active_routes, policy_routes
 from collector.policy_moves import move_routes
 from collector.review import Review
@@ -61,6 +64,10 @@ class Control:
             policy_routes(self.revisions, review=review, book=book),
             move_routes(review, Holding(changes), book, access=room.access),
         ]
+        proofs = partial(sink_proofs, room.desk)
+        self.alerting = Alerting(room, enqueue=enqueue, proofs=proofs)
+        self._parts.append(("alerts", self.alerting.tick))
+        self.routes.append(self.alerting.routes)
 
     def tick(self, now_ns: int) -> None:
         """Let every part look at what is new; called from one thread at a time."""

@@ -39,7 +39,7 @@ class CostAlertConfig(Section):
     )
     task_usd_max: Usd | None = Field(None, description="what one task may cost (`TaskCap`)")
     escalated_share_max: Inner = Field(
-        0.5, description="share of a role's steps that may escalate (`EscalationHigh`)"
+        0.5, description="share of a role's steps, under 1, that may escalate (`EscalationHigh`)"
     )
 
 
@@ -78,7 +78,7 @@ class QualityAlertConfig(Section):
         20, description="graded steps within a week without which the alert is not armed"
     )
     graded_share_min: Inner = Field(
-        0.05, description="share of steps that must get a grade (`FeedbackMissing`)"
+        0.05, description="share of steps, under 1, that must get a grade (`FeedbackMissing`)"
     )
     feedback_per_hour_max: int = Field(
         1_000, ge=1, le=1_000_000, description="words of one source that are plausible in an hour"

@@ -27,7 +27,7 @@ from telemetry.terms import Terms
 POOL_MAX: Final = 4_000
 POOL_MIN: Final = 100
 BLOCK: Final = 20
-STREAMS: Final = 300
+STREAMS: Final = 1_000
 STEPS_MAX: Final = 5_200
 WITHIN: Final = 1_000
 SEED: Final = 20_260_601
@@ -104,7 +104,7 @@ def _errors(
         "traffic": "made up" if case.made_up else f"the last {len(case.good)} outcomes",
     }
     if rule.name == "PropensityMismatch":
-        return result | {"delays": _draw_delays()}
+        return result | _draw_errors()
     rng = np.random.default_rng(SEED)
     plan = Plan(limit=case.limit, arl=case.arl, streams=STREAMS, block=1 if case.made_up else BLOCK)
     result["false_alarm_simulated"] = {
@@ -243,9 +243,11 @@ def _propensity(
     return _Case(limit=0.5, arl=PROPENSITY_ARL, good=nothing, effects=(), made_up=True)
 
 
-def _draw_delays() -> list[dict[str, Any]]:
-    """Simulate two arms logged at 0.9 and 0.1 whose second is drawn more often than that."""
+def _draw_errors() -> dict[str, Any]:
+    """Simulate two arms logged at 0.9 and 0.1 whose second is drawn as often, and more often."""
     rng = np.random.default_rng(SEED)
+    quiet = [_first_mismatch(0.1, rng) for _ in range(DRAW_STREAMS)]
+    false = float(np.isfinite(quiet).mean())
     found = []
     for share in DRAWN:
         first = np.array([_first_mismatch(share, rng) for _ in range(DRAW_STREAMS)])
@@ -259,7 +261,7 @@ def _draw_delays() -> list[dict[str, Any]]:
                 "missed": float(np.isinf(first).mean()),
             }
         )
-    return found
+    return {"false_alarm_simulated": {"outcomes": WITHIN, "share": false}, "delays": found}
 
 
 def _first_mismatch(share: float, rng: np.random.Generator) -> float:

@@ -1,0 +1,105 @@
+"""Questions to a running collector's console, and changes through it; the file is never opened."""
+
+import http.client
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from collector.config import CollectorConfig
+from router.settings import Overrides, load_config
+from telemetry.errors import TierwiseError
+
+KEY: Final = "TIERWISE_KEY"  # the environment variable with one of the [[collector.keys]]
+SECONDS: Final = 60.0
+ANSWER_BYTES_MAX: Final = 64 * 1_048_576
+
+
+class ConsoleAway(TierwiseError):
+    """Nobody answers at the console's address, or not as a console would."""
+
+
+class ConsoleRefused(TierwiseError):
+    """The console answered no; the message is its own."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Console:
+    """The console at one address; every question is a connection of its own."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._key = os.environ.get(KEY, "")
+
+    @classmethod
+    def of(cls, config: Path, *, console: str | None) -> "Console":
+        """Return the console that a flag names, else tierwise.toml, else the default.
+
+        Raises:
+            ConfigError: the file or the flag is wrong.
+        """
+        if config.exists():
+            return cls(load_config(config, Overrides(console=console)).collector.console)
+        return cls(console or CollectorConfig().console)
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the answer to ``GET path``; absent values of ``query`` are left out.
+
+        Raises:
+            ConsoleAway, ConsoleRefused
+        """
+        asked = {key: value for key, value in (query or {}).items() if value is not None}
+        return self._ask("GET", f"{path}?{urlencode(asked)}" if asked else path)
+
+    def post(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Return the answer to ``POST path``; raises as ``get`` does."""
+        return self._ask("POST", path, json.dumps(body).encode(), headers)
+
+    def delete(self, path: str) -> dict[str, Any]:
+        """Return the answer to ``DELETE path``; raises as ``get`` does."""
+        return self._ask("DELETE", path)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        host, _, port = self._address.rpartition(":")
+        headers = dict(more or {})
+        if self._key:
+            headers["authorization"] = f"Bearer {self._key}"
+        if body is not None:
+            headers["content-type"] = "application/json"
+        connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=SECONDS)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            status, content = answer.status, answer.read(ANSWER_BYTES_MAX)
+        except (OSError, http.client.HTTPException) as error:
+            raise ConsoleAway(
+                f"no collector answers on {self._address}: {error}",
+                hint="start `tierwise serve`, or name the right --console",
+            ) from error
+        finally:
+            connection.close()
+        return self._read(status, content)
+
+    def _read(self, status: int, content: bytes) -> dict[str, Any]:
+        try:
+            found = json.loads(content)
+        except ValueError as error:
+            raise ConsoleAway(f"{self._address} answered {status} without JSON") from error
+        if status < 300 and isinstance(found, dict):
+            return found
+        fault = found.get("error") if isinstance(found, dict) else None
+        message = fault.get("message") if isinstance(fault, dict) else None
+        raise ConsoleRefused(str(message or f"{self._address} answered {status}"), status=status)
