@@ -9,7 +9,9 @@ import typer
 import typer.main
 
 from router.cli import exits
+from router.cli.alerts import alerts
 from router.cli.audit import audit
+from router.cli.auditlog import audit_log
 from router.cli.bench import bench
 from router.cli.collector import collector
 from router.cli.decision import explain
@@ -19,6 +21,7 @@ from router.cli.export import export
 from router.cli.gateway import gateway
 from router.cli.init import init
 from router.cli.launch import launch
+from router.cli.ope import ope
 from router.cli.output import Screen
 from router.cli.policy import policy
 from router.cli.replay import replay
@@ -55,9 +58,12 @@ def build() -> typer.Typer:
     for command in (init, serve, gateway, collector, demo, doctor):
         app.command()(command)
     app.add_typer(policy)
+    app.add_typer(audit_log)
+    app.add_typer(alerts)
     for reading in (launch, audit, roles, explain, sql, export):
         app.command()(reading)
     app.command()(replay)
+    app.command()(ope)
     app.add_typer(bench)
     return app
 

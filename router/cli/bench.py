@@ -134,6 +134,37 @@ def collector(
     screen.say(f"load average before: {report.load_average:.2f}")
 
 
+@bench.command("learn")
+def learn(
+    *,
+    rows: Annotated[
+        int, typer.Option(min=1_000, max=5_000_000, metavar="N", help="Rows to replay.")
+    ] = 1_000_000,
+    roles: Annotated[
+        int, typer.Option(min=1, max=1_000, metavar="N", help="Roles, with six arms each.")
+    ] = 50,
+    json: options.Json = False,
+) -> None:
+    """Measure what learning costs: a decision, a solve, ticks with more and more history."""
+    from evals.bench.learn import Size, measure  # noqa: PLC0415 - large, and only here
+
+    screen = Screen(json=json)
+    report = measure(Size(rows=rows, roles=roles), decide=decider(), tell=screen.note)
+    screen.result(report.as_dict())
+    (p50, p99), (median, most) = report.decide_us, report.solve_ms
+    screen.say(f"{report.machine}, {report.cores} cores, load {report.load_average:.2f} before")
+    screen.say(f"Python {report.python}, numpy {report.numpy}")
+    screen.say(f"one decision: p50 {p50:.1f} µs, p99 {p99:.1f} µs")
+    screen.say(f"one solve, {roles} roles and 6 arms: {median:.1f} ms, at most {most:.1f} ms")
+    ticks = ", ".join(f"{one:.1f}" for one in report.tick_ms)
+    screen.say(f"one tick, by fifths of the history: {ticks} ms")
+    screen.say(
+        f"replay of {rows:,} rows, a tick every {report.size.rows_per_tick:,}: "
+        f"{report.replay_seconds:.1f} s, {report.replay_cpu_seconds:.1f} s of processor time"
+    )
+    raise typer.Exit(exits.OK)
+
+
 def decider() -> Callable[[], object]:
     """Return what makes one decision of a role that learns, all of it that a step waits for.
 
