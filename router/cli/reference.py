@@ -22,9 +22,9 @@ HEAD = """\
 
 Written from the commands' own help by `python -m router.cli.reference`; a test fails when it is
 stale. Every command takes `--json`: one JSON value on stdout (one line per event for those that
-keep running) and nothing else there; `replay` takes a file for it, or `-` for stdout. Colours are left out where stdout is no terminal, and when
-`NO_COLOR` is set. Errors go to stderr as one message with its remedy; under `--json` also to
-stdout as `{"error": {"message": ..., "hint": ...}}`.
+keep running) and nothing else there; `replay` takes a file for it, or `-` for stdout. Colours are
+left out where stdout is no terminal, and when `NO_COLOR` is set. Errors go to stderr as one message
+with its remedy; under `--json` also to stdout as `{"error": {"message": ..., "hint": ...}}`.
 
 `TIERWISE_CONFIG` and `TIERWISE_POLICY` name the two files where no flag does; without either they
 are `tierwise.toml` and `policy.toml` of the working directory. `tierwise --version` prints the
