@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from evals.catalogue import build_checks
+from learning.edetector import bets, fastest
 from router.policyfile import PinConfig, PolicyFile, RoleConfig, RoleRules
 from router.roles import AUTO, DEFAULT
 from router.shaperule import contradiction, covers
@@ -126,6 +127,15 @@ def faults_of(file: PolicyFile) -> list[Fault]:
         faults += _role_faults(file, rules)
     faults += _shape_faults(file)
     faults += _budget_faults(file)
+    faults += [
+        Fault(
+            where=f"alerts.roles.{role}",
+            message=f"no role is called {role!r}",
+            remedy=f"add [roles.{role}]{nearest_name(role, roles_of(file))}",
+        )
+        for role in file.alerts.roles
+        if role not in roles_of(file)
+    ]
     return faults
 
 
@@ -172,6 +182,7 @@ def _role_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
     if not unknown:
         yield from _range_faults(file, rules)
     yield from _learning_faults(file, rules)
+    yield from _alert_faults(file, rules)
     yield from _check_faults(rules)
     yield from _code_faults(file, rules)
     if rules.pin is not None and not any(
@@ -254,6 +265,29 @@ def _learning_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
             where=f"{rules.where}.learn",
             message=f"{rules.learn!r} needs to know which quality to keep",
             remedy='add quality_floor (0 to 1), or set learn = "off"',
+        )
+
+
+def _alert_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
+    """Yield the alert that could never fire: it would look armed and not be."""
+    alert, floor = file.alerts.quality_of(rules.role), rules.quality_floor
+    if alert is None or floor is None:
+        return
+    steps = fastest(limit=1.0 - floor, arl=alert.arl)
+    if steps is None:
+        yield Fault(
+            where=f"{rules.where}.quality_floor",
+            message=f"QualityLow can never fire: no mean is below a floor of {floor:g}",
+            remedy="raise the floor, or remove it",
+        )
+    elif steps > alert.delay_steps_max:
+        yield Fault(
+            where=f"{rules.where}.quality_floor",
+            message=f"QualityLow can hardly fire: at a floor of {floor:g} and arl = {alert.arl} "
+            f"it takes {steps} failed steps in a row (evidence grows by at most a factor of "
+            f"{1 + max(bets(1.0 - floor)) * floor:.3g} a step), and delay_steps_max = "
+            f"{alert.delay_steps_max}",
+            remedy="raise the floor, lower the arl, or raise delay_steps_max",
         )
 
 

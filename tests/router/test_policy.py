@@ -468,6 +468,12 @@ def test_the_hash_changes_with_the_meaning() -> None:
             "did you mean 'local/tiny'?",
         ),
         (WORKER + 'learn = "observe"\n' + ALERTS, "add quality_floor"),
+        (WORKER + "quality_floor = 0\n" + ALERTS, "no mean is below a floor of 0"),
+        (
+            WORKER + "quality_floor = 0.02\n" + ALERTS + "delay_steps_max = 100\n",
+            "at a floor of 0.02 and arl = 2600 it takes 375 failed steps in a row",
+        ),
+        (WORKER + ALERTS + "[alerts.roles.workr]\narl = 500\n", "did you mean 'worker'?"),
     ],
 )
 def test_a_name_or_range_that_does_not_fit_is_refused_with_its_remedy(
