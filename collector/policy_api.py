@@ -71,8 +71,8 @@ def policy_routes(revisions: Revisions, *, review: Review, book: "Book") -> APIR
         return review.preview(book.content(revision), steps=steps).plain()
 
     @routes.get("/api/policy/export")
-    def export(revision: Name = ACTIVE, steps: Steps = STEPS_DEFAULT) -> Response:
-        return Response(book.file(revision, steps=steps), media_type="application/toml")
+    def export(revision: Name = ACTIVE, steps: Steps = STEPS_DEFAULT) -> dict[str, str]:
+        return {"file": book.file(revision, steps=steps)}
 
     @routes.get("/api/policy/holds")
     def held() -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol, Self
 from urllib.parse import quote, urlencode
 
+from collector import revision_book
+from collector.desk import Desk, desk_path
 from collector.duckdb_store import DuckDBStore, exports_folder
 from collector.explain import explain, recent
 from collector.scoreboard import scoreboard
@@ -41,6 +43,10 @@ class Reader(Protocol):
         """Return one decision, whole, or None when it is not known (yet)."""
         ...
 
+    def revision(self, name: str) -> Plain | None:
+        """Return one revision with its shares and evidence by cell, or None when it is unknown."""
+        ...
+
     def sql(self, sql: str, *, rows_max: int) -> Table:
         """Return the result of one SELECT.
 
@@ -64,14 +70,16 @@ class Reader(Protocol):
         ...
 
 
-def open_reader(*, console: str, store: Path) -> Reader:
+def open_reader(*, console: str, store: Path, key: str | None = None) -> Reader:
     """Return a reader of the collector at ``console`` (host:port), else of the file ``store``.
+
+    ``key`` is one of the collector's keys, where it wants one.
 
     Raises:
         StoreUnavailable: no collector answers and there is no file.
         StoreLocked: no collector answers at that address, but a process holds the file.
     """
-    asked = ConsoleReader(console)
+    asked = ConsoleReader(console, key=key)
     if asked.answers():
         return asked
     if not store.exists():
@@ -103,6 +111,23 @@ class FileReader:
     def explain(self, decision_id: str) -> Plain | None:
         return explain(self._store, decision_id)
 
+    def revision(self, name: str) -> Plain | None:
+        path = desk_path(self._path)
+        if not path.exists():
+            return None
+        desk = Desk(path)
+        try:
+            with desk.transaction() as change:
+                record = revision_book.find(change, name)
+        finally:
+            desk.close()
+        if record is None:
+            return None
+        return record.plain() | {
+            "shares": record.revision.shares,
+            "evidence": record.revision.evidence,
+        }
+
     def sql(self, sql: str, *, rows_max: int) -> Table:
         return self._store.query(sql, rows_max=rows_max, seconds_max=SQL_SECONDS_MAX)
 
@@ -129,9 +154,10 @@ class FileReader:
 class ConsoleReader:
     """Asks a running collector; a question is one request on a connection of its own."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, key: str | None = None) -> None:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
 
     def answers(self) -> bool:
         """Say whether a collector lives at the address."""
@@ -149,6 +175,11 @@ class ConsoleReader:
 
     def explain(self, decision_id: str) -> Plain | None:
         path = f"/api/decisions/{quote(decision_id, safe='')}"
+        status, _, body = self._reach("GET", path)
+        return None if status == 404 else _read(status, body)
+
+    def revision(self, name: str) -> Plain | None:
+        path = f"/api/policy/revisions/{quote(name, safe='')}"
         status, _, body = self._reach("GET", path)
         return None if status == 404 else _read(status, body)
 
@@ -198,8 +229,8 @@ class ConsoleReader:
     ) -> tuple[int, Mapping[str, str], bytes]:
         connection = http.client.HTTPConnection(self._host.strip("[]"), self._port, timeout=seconds)
         try:
-            headers = {"content-type": "application/json"} if body is not None else {}
-            connection.request(method, path, body, headers)
+            kind = {"content-type": "application/json"} if body is not None else {}
+            connection.request(method, path, body, kind | self._headers)
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
         finally:

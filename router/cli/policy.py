@@ -1,16 +1,18 @@
-"""`tierwise policy`: check, show and explain the table that people declare."""
+"""`tierwise policy`: check, show and explain what people declare; review what is learned."""
 
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from router.cli import exits, options
+from router.cli import exits, options, policy_review
+from router.cli.asking import Console
 from router.cli.explain import explain
 from router.cli.output import Screen
+from router.cli.policy_pages import show_revision
 from router.lint import lint as find
 from router.policy import Policy
 from router.rules import Rules
@@ -18,7 +20,9 @@ from router.settings import load
 from router.targets import Targets
 from telemetry.records import Dialect
 
-policy = typer.Typer(name="policy", help="Check, show and explain the policy.")
+policy = typer.Typer(
+    name="policy", help="Check, show and explain the policy; review what is learned."
+)
 policy.command()(explain)
 
 
@@ -64,13 +68,26 @@ def lint(
 
 @policy.command()
 def show(
+    revision: Annotated[
+        str | None,
+        typer.Argument(metavar="[REVISION]", help="A learned revision, by id, or active."),
+    ] = None,
     *,
     config: options.ConfigPath = options.CONFIG_DEFAULT,
     policy: options.PolicyPath = options.POLICY_DEFAULT,
+    console: options.ConsoleAt = None,
     json: options.Json = False,
 ) -> None:
-    """Show what the policy means: every tier with its models, every role with its defaults."""
+    """Show what the policy means: every tier with its models, every role with its defaults.
+
+    With a revision: its shares, its evidence and what became of it, from the running collector.
+    """
     screen = Screen(json=json)
+    if revision is not None:
+        found = Console.of(config, console=console).get(f"/api/policy/revisions/{revision}")
+        screen.result(found)
+        show_revision(screen, found)
+        return
     settings, file = load(config, policy)
     today = datetime.now(UTC).date()
     targets = Targets(settings, os.environ, today=today)
@@ -85,6 +102,10 @@ def show(
     screen.say(f"policy {compiled.hash}")
     screen.show(_table("Tiers, cheapest first", tiers))
     screen.show(_table("Roles", roles))
+
+
+for name, command in policy_review.COMMANDS:
+    policy.command(name)(command)
 
 
 def _model(targets: Targets, model: str) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """How commands that read the store find it: flags, else tierwise.toml, else the defaults."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from collector.config import CollectorConfig
 from collector.reader import Reader, open_reader
+from router.cli.asking import KEY
 from router.settings import Overrides, load_config
 
 
@@ -20,7 +22,7 @@ def opened(config: Path, *, console: str | None, store: Path | None) -> Iterator
         StoreUnavailable, StoreLocked: there is nobody and nothing to read from.
     """
     found = _found(config, console=console, store=store)
-    reader = open_reader(console=found.console, store=found.store)
+    reader = open_reader(console=found.console, store=found.store, key=os.environ.get(KEY))
     try:
         yield reader
     finally:

@@ -1,6 +1,5 @@
 """A policy of two roles, revisions of it, and a person who decides about them over HTTP."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,9 +93,7 @@ class Panel:
         async with self.running.session.get(
             self.running.console + path, params=query, headers=self._headers()
         ) as answer:
-            text = await answer.text()
-            kind = answer.headers.get("content-type", "")
-            return answer.status, json.loads(text) if "json" in kind else text
+            return answer.status, await answer.json()
 
     async def etag(self) -> str:
         _, found = await self.get("/api/policy/revisions")
