@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,9 +32,11 @@ from collector.normalising import Normaliser
 from collector.otlp_grpc import grpc_server
 from collector.otlp_http import OtlpHttp
 from collector.pricing import BookPricing, Pricing
+from collector.sinks.notices import Notices
 from collector.store import Store
 from collector.writer import Writer
 from telemetry.clock import Clock, SystemClock
+from telemetry.config import TelemetryConfig
 from telemetry.errors import ConfigError
 from telemetry.prices import PriceBook
 from telemetry.terms import Terms
@@ -60,11 +62,13 @@ def run(
     policy_path: Path | None,
     pricing: Pricing | None = None,
     terms: Callable[[], Terms | None] = lambda: None,
+    telemetry: TelemetryConfig | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then answer what is under way, commit it and return 0.
 
     ``pricing`` prices foreign calls; the catalogue's prices when absent. ``terms`` says what the
-    policy declares at the time it is asked; without any nothing is learned.
+    policy declares at the time it is asked; without any nothing is learned. Alerts may go to the
+    endpoints of ``telemetry``.
 
     Raises:
         ConfigError: a port is taken, a token is missing or the policy's evaluators are wrong.
@@ -96,6 +100,7 @@ def run(
             rules=Rules(pricing=pricing, normaliser=normaliser, authenticated=access.required),
             desk=desk,
             terms=terms,
+            telemetry=telemetry or TelemetryConfig(),
         )
         collector = Collector(wiring)
         return uvloop.run(collector.serve(sockets))
@@ -163,6 +168,7 @@ class Wiring:
     rules: Rules
     desk: Desk
     terms: Callable[[], Terms | None]
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
 
 
 class Collector:
@@ -183,16 +189,17 @@ class Collector:
                 queue_rows=config.queue_spans, body_bytes=body_bytes, content=config.content
             ),
         )
-        self._control = Control(
-            Room(
-                desk=wiring.desk,
-                store=wiring.store,
-                terms=wiring.terms,
-                meters=meters,
-                clock=wiring.clock,
-                access=access,
-            )
+        room = Room(
+            desk=wiring.desk,
+            store=wiring.store,
+            terms=wiring.terms,
+            meters=meters,
+            clock=wiring.clock,
+            access=access,
         )
+        self._control = Control(room)
+        self._notices = Notices(room, telemetry=wiring.telemetry)
+        self._control.routes.append(self._notices.routes())
         receiver = OtlpHttp(intake, access=access, meters=meters, body_bytes_max=body_bytes)
         parts = Parts(
             store=wiring.store,
@@ -233,12 +240,14 @@ class Collector:
             for server, each in zip(self._servers, sockets, strict=True)
         ]
         self._ticking = asyncio.create_task(self._control.run())
+        self._notices.start()
         return int(port)
 
     async def stop(self) -> bool:
         """Answer what is under way, commit it and close the store; say whether that worked."""
         if self._ticking is not None:
             self._ticking.cancel()  # a tick that has begun ends in its thread
+        await self._notices.stop()
         await self._intake.drain(DRAIN_SECONDS)
         for server in self._servers:
             server.should_exit = True

@@ -72,6 +72,7 @@ def run_collector(files: Files) -> int:
         policy_path=files.policy_path,
         pricing=BookPricing(prices),
         terms=terms.current,
+        telemetry=config.telemetry,
     )
 
 
