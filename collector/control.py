@@ -17,6 +17,8 @@ from collector.alerting import Alerting
 from collector.changes import Changes
 from collector.desk import Desk
 from collector.holding import Holding
+from collector.learner import Guards, Learner
+from collector.learner_routes import learner_routes
 from collector.meters import Meters
 from collector.outbox import enqueue, sink_proofs
 from collector.policy_api import Book, active_routes, policy_routes
@@ -68,6 +70,17 @@ class Control:
         self.alerting = Alerting(room, enqueue=enqueue, proofs=proofs)
         self._parts.append(("alerts", self.alerting.tick))
         self.routes.append(self.alerting.routes)
+        armory = self.alerting.armory
+        learner = Learner(
+            desk=room.desk,
+            store=room.store,
+            revisions=self.revisions,
+            terms=room.terms,
+            guards=Guards(armed=armory.armed, unsafe=armory.unsafe_roles),
+            meters=room.meters,
+        )
+        self._parts.append(("learner", learner.tick))  # after the alerts that hold it
+        self.routes.append(learner_routes(learner, clock=room.clock, access=room.access))
 
     def tick(self, now_ns: int) -> None:
         """Let every part look at what is new; called from one thread at a time."""

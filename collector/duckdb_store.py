@@ -215,6 +215,7 @@ class DuckDBStore:
                 run(learning_queries.JOIN_TASKS, bound)
             kept = (now_ns - self._keep_days[1] * DAY_NS) // queries.MINUTE_NS
             minutes = rolling.roll_up(run, self._row, kept_minute=kept)
+            run((rollup_queries.MARK_ROLLED_UP,), {"arrival": self._arrival_ns})
         if join:
             self._joined_ns = self._arrival_ns
         return minutes

@@ -14,6 +14,7 @@ class Meters:
         self.registry = CollectorRegistry()
         self._count_intake(self.registry)
         self._watch_the_store(self.registry)
+        self._watch_the_learner(self.registry)
         self._watch_the_sinks(self.registry)
 
     def _count_intake(self, registry: CollectorRegistry) -> None:
@@ -117,6 +118,22 @@ class Meters:
             ("sink",),
             registry=registry,
         )
+
+    def _watch_the_learner(self, registry: CollectorRegistry) -> None:
+        self.learner_seconds = Histogram(
+            "tierwise_collector_learner_seconds", "Time of one tick of the learner",
+            buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30), registry=registry,
+        )  # fmt: skip
+        self.learner_revisions = Counter(
+            "tierwise_collector_learner_revisions",
+            "Revisions that the learner handed in, by what became of them then",
+            ("status",), registry=registry,
+        )  # fmt: skip
+        self.learner_alarms = Counter(
+            "tierwise_collector_learner_alarms",
+            "Changes that detectors found in what a tier delivers to a role",
+            ("change",), registry=registry,
+        )  # fmt: skip
 
     def text(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

@@ -119,6 +119,7 @@ CREATE TABLE learning_labels (
 CREATE TABLE learning_excess (
   minute BIGINT NOT NULL, cell VARCHAR NOT NULL, source VARCHAR NOT NULL, words BIGINT NOT NULL
 );
+INSERT INTO state VALUES ('rolled_up_ns', 0);
 INSERT INTO dirty SELECT DISTINCT start_ns // 60000000000 FROM decisions;
 """
 

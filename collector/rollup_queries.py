@@ -23,6 +23,8 @@ def slot(column: str) -> str:
 
 EDGE: Final = "SELECT value FROM state WHERE name = 'hourly_before_minute'"
 MOVE_EDGE: Final = "UPDATE state SET value = $edge WHERE name = 'hourly_before_minute'"
+# Up to which arrival words have found their decisions.
+MARK_ROLLED_UP: Final = "UPDATE state SET value = $arrival WHERE name = 'rolled_up_ns'"
 DIRTY: Final = "SELECT count(*) FROM dirty"
 
 _DIRTY_SLOT: Final = "CASE WHEN minute < $edge THEN minute // 60 * 60 ELSE minute END"

@@ -1,6 +1,6 @@
 """The `[learning]` table of policy.toml: how far and how fast a learned policy may move."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -29,4 +29,14 @@ class LearningConfig(Section):
     )
     history_days: int = Field(
         28, ge=1, le=400, description="how far back outcomes count as evidence"
+    )
+    labels: Literal["authenticated", "anyone"] = Field(
+        "authenticated",
+        description="whose words on quality may justify a cheaper move: of senders that showed the "
+        "collector's token or a client key, or of anyone who reaches it",
+    )
+    checks_grade: bool = Field(
+        False,
+        description="whether an answer that passes its checks counts as good in roles that "
+        "nobody else grades",
     )

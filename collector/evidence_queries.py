@@ -1,0 +1,103 @@
+"""What the learner reads: sums by epoch, which model versions answer, and outcomes as they came.
+
+An epoch is a day, an hour within the last two days, and begins anew at each of ``$splits`` (the
+minutes of alarms): so how much is read depends on time and variety, not on the number of calls.
+"""
+
+# ruff: noqa: S608 - only constants of this file are spliced in; values are bound
+
+from typing import Final
+
+from collector.learning_queries import CELL, CHAINS, LABELS, OWN_WORDS, TEACHING
+from collector.rollup_queries import NS
+
+CELLS_READ_MAX: Final = 2_000  # the busiest; callers choose modes, so there is no end of cells
+VERSION_ATTEMPTS: Final = 50  # how many of a tier's last attempts say which version answers
+
+_EPOCH: Final = """greatest(
+    CASE WHEN minute >= $recent THEN minute // 60 * 60 ELSE minute // 1440 * 1440 END,
+    coalesce((SELECT max(s) FROM (SELECT unnest($splits::BIGINT[]) AS s) WHERE s <= minute), 0)
+  )"""
+_CELLS: Final = """
+SELECT cell AS busy FROM learning_attempts WHERE minute >= $since AND NOT contains(path, '>')
+GROUP BY cell ORDER BY sum(attempts) DESC, cell LIMIT $cells
+"""
+_FOLDED: Final = """CASE WHEN busy IS NULL THEN split_part(cell, '|', 1) || '||' ELSE cell END"""
+
+ATTEMPTS: Final = f"""
+SELECT {_FOLDED} AS cell, path, served, {_EPOCH} AS epoch, sum(attempts)::DOUBLE AS attempts,
+  sum(flagged)::DOUBLE AS flagged, sum(delivered)::DOUBLE AS delivered,
+  sum(delivered_flagged)::DOUBLE AS delivered_flagged, sum(tokens_in)::DOUBLE AS tokens_in,
+  sum(tokens_out)::DOUBLE AS tokens_out, sum(tokens_cached)::DOUBLE AS tokens_cached,
+  sum(seconds) AS seconds
+FROM learning_attempts LEFT JOIN ({_CELLS}) ON cell = busy
+WHERE minute >= $since AND minute < $until GROUP BY ALL ORDER BY ALL
+"""
+LABELLED: Final = f"""
+SELECT {_FOLDED} AS cell, path, served, {_EPOCH} AS epoch, flagged, authenticated,
+  sum(labels)::DOUBLE AS labels, sum(shared)::DOUBLE AS shared, sum(w) AS w, sum(ww) AS ww,
+  sum(wq) AS wq, sum(wqq) AS wqq
+FROM learning_labels LEFT JOIN ({_CELLS}) ON cell = busy
+WHERE minute >= $since AND minute < $until GROUP BY ALL ORDER BY ALL
+"""
+EXCESS: Final = """
+SELECT cell, source, sum(words)::BIGINT AS words FROM learning_excess
+WHERE minute >= $since GROUP BY cell, source ORDER BY words DESC, cell, source LIMIT 20
+"""
+# Of each role and tier's last attempts, how many each version answered.
+VERSIONS: Final = f"""
+WITH seen AS (
+  SELECT split_part(cell, '|', 1) AS role, split_part(path, '>', -1) AS tier,
+    split_part(served, '>', -1) AS version, minute, sum(attempts) AS attempts
+  FROM learning_attempts WHERE minute >= $since AND minute < $until GROUP BY ALL
+), counted AS (
+  SELECT *, sum(attempts) OVER (PARTITION BY role, tier ORDER BY minute DESC) AS reached,
+    sum(attempts) OVER (PARTITION BY role, tier, minute) AS within
+  FROM seen
+)
+SELECT role, tier, version, sum(attempts)::BIGINT AS attempts FROM counted
+WHERE reached - within < {VERSION_ATTEMPTS} GROUP BY role, tier, version ORDER BY ALL
+"""
+
+ROLLED_UP: Final = "SELECT value FROM state WHERE name = 'rolled_up_ns'"
+# The next stretch of arrivals: at most an hour, at most so many decisions, gaps left out.
+NEXT_ARRIVAL: Final = """
+SELECT min(received_ns) AS at FROM (
+  SELECT min(received_ns) AS received_ns FROM decisions
+  WHERE received_ns > $from AND received_ns <= $to
+  UNION ALL SELECT min(received_ns) FROM evaluations
+  WHERE received_ns > $from AND received_ns <= $to AND source <> 'check'
+)
+"""
+LAST_OF_BLOCK: Final = """
+SELECT received_ns AS at FROM decisions WHERE received_ns > $from AND received_ns <= $to
+ORDER BY received_ns LIMIT 1 OFFSET $most
+"""
+_ARRIVED: Final = f"""
+SELECT d.decision_id, d.attempts, d.start_ns, d.received_ns, {CELL} AS cell
+FROM decisions d
+WHERE {TEACHING} AND d.received_ns <= $to AND d.start_ns >= $oldest AND d.decision_id IN (
+  SELECT decision_id FROM decisions WHERE received_ns > $from AND received_ns <= $to
+  UNION SELECT call_decision_id FROM evaluations
+  WHERE received_ns > $from AND received_ns <= $to AND source <> 'check'
+    AND call_decision_id IS NOT NULL
+)"""
+ARRIVED_RANGE: Final = f"""
+SELECT min(start_ns) AS low, max(start_ns) AS high FROM ({_ARRIVED})
+"""
+# What each step and each label showed, once, in the order in which it could first be known.
+OUTCOMES: Final = f"""
+WITH made AS MATERIALIZED (SELECT * FROM ({_ARRIVED})), {CHAINS}, words AS (
+  SELECT * FROM ({OWN_WORDS}) w
+  WHERE (authenticated OR $anyone) AND decision_id IN (SELECT decision_id FROM made)
+), labels AS ({LABELS.format(words="words")}), known AS (
+  SELECT m.*, l.score, greatest(m.received_ns, l.received_ns) AS heard_ns
+  FROM made m LEFT JOIN labels l USING (decision_id)
+)
+SELECT k.cell, k.start_ns // {NS} AS minute, t.path, t.served, t.flagged,
+  k.received_ns > $from AS fresh,
+  CASE WHEN t.last AND k.heard_ns > $from AND k.heard_ns <= $to THEN k.score END AS label
+FROM taken t JOIN known k USING (decision_id)
+WHERE fresh OR label IS NOT NULL
+ORDER BY coalesce(k.heard_ns, k.received_ns), k.start_ns, decision_id, t.step
+"""
