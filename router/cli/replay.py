@@ -45,59 +45,69 @@ COUNTS = {"alarm_requests", "alarm_labels", "recover_requests", "false_alarms"}
 RATIOS = {"cost_of_table", "cost_of_oracle", "late_of_oracle"}
 
 
+Files = Annotated[
+    list[Path], typer.Option(metavar="FILE", help="Parquet with per-item outcomes; repeatable.")
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Only this world of the files; repeatable."),
+]
+Floor = Annotated[
+    float, typer.Option(min=0, max=1, help="Quality to keep, as a share of the top tier's.")
+]
+RoleFloor = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, metavar="SHARE", help="The same in every role; none if absent."),
+]
+Checked = Annotated[
+    str,
+    typer.Option(
+        metavar="CAUGHT/WRONGLY",
+        help="Share of wrong answers a check flags / of right ones; or none.",
+    ),
+]
+LabelRate = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of answers whose quality becomes known.")
+]
+Delay = Annotated[int, typer.Option(min=0, max=1_000_000, help="Requests until a label arrives.")]
+Scenario = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="stationary, drop, gradual, recover, verbose, price, mix, newmodel or outage.",
+    ),
+]
+Requests = Annotated[int, typer.Option(min=50, max=5_000_000, help="Length of a run.")]
+Tick = Annotated[int, typer.Option(min=1, max=100_000, help="Requests between two revisions.")]
+OnlineTick = Annotated[
+    int, typer.Option(min=1, max=100_000, help="The same for policies that learn after each one.")
+]
+Seeds = Annotated[int, typer.Option(min=1, max=1_000, help="Runs per world and policy.")]
+Policies = Annotated[
+    str, typer.Option(metavar="NAME,...", help="Policies to play; `all` plays every one.")
+]
+Out = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Write everything as JSON; - writes it to stdout."),
+]
+
+
 def replay(  # noqa: PLR0913 - each parameter is a flag
     *,
-    world: Annotated[
-        list[Path],
-        typer.Option(metavar="FILE", help="Parquet with per-item outcomes; repeatable."),
-    ],
-    name: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this world of the files; repeatable."),
-    ] = None,
-    floor: Annotated[
-        float, typer.Option(min=0, max=1, help="Quality to keep, as a share of the top tier's.")
-    ] = 0.97,
-    role_floor: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, metavar="SHARE", help="The same in every role; none if absent."),
-    ] = None,
-    check: Annotated[
-        str,
-        typer.Option(
-            metavar="CAUGHT/WRONGLY",
-            help="Share of wrong answers a check flags / of right ones; or none.",
-        ),
-    ] = "0.8/0.1",
-    labels: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of answers whose quality becomes known.")
-    ] = 1.0,
-    delay: Annotated[
-        int, typer.Option(min=0, max=1_000_000, help="Requests until a label arrives.")
-    ] = 0,
-    scenario: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="stationary, drop, gradual, recover, verbose, price, mix, newmodel or outage.",
-        ),
-    ] = "stationary",
-    requests: Annotated[int, typer.Option(min=50, max=5_000_000, help="Length of a run.")] = 20_000,
-    tick: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Requests between two revisions.")
-    ] = 200,
-    online_tick: Annotated[
-        int,
-        typer.Option(min=1, max=100_000, help="The same for policies that learn after each one."),
-    ] = 50,
-    seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Runs per world and policy.")] = 6,
-    policies: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Policies to play; `all` plays every one.")
-    ] = POLICIES,
-    json: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Write everything as JSON; - writes it to stdout."),
-    ] = None,
+    world: Files,
+    name: Names = None,
+    floor: Floor = 0.97,
+    role_floor: RoleFloor = None,
+    check: Checked = "0.8/0.1",
+    labels: LabelRate = 1.0,
+    delay: Delay = 0,
+    scenario: Scenario = "stationary",
+    requests: Requests = 20_000,
+    tick: Tick = 200,
+    online_tick: OnlineTick = 50,
+    seeds: Seeds = 6,
+    policies: Policies = POLICIES,
+    json: Out = None,
 ) -> None:
     """Play policies on recorded outcomes of every tier, and judge every revision by its true worth.
 
