@@ -1,6 +1,6 @@
 """The audit's report as one value: every renderer shows it, and none computes anything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -40,10 +40,10 @@ class Row:
     inferred: bool  # nobody named its role
     calls: int
     errors: int
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    spend_usd: float
+    input_tokens: int | None  # of the calls where they are known
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    spend_usd: float  # of the calls whose cost is known
     share: float | None  # of all known spend
     priced: float  # share of its calls whose cost is known
     tier: str | None  # where most of its spend is
@@ -63,7 +63,7 @@ class Mechanical:
     kind: str
     models: tuple[str, ...]
     calls: int
-    spend_usd: float
+    spend_usd: float | None  # unknown when no call of them has a known cost
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,9 +232,9 @@ def _row(
         inferred=step.inferred,
         calls=calls,
         errors=sum(group.errors for group in groups),
-        input_tokens=sum(group.tokens.input or 0 for group in groups),
-        output_tokens=sum(group.tokens.output or 0 for group in groups),
-        cache_read_tokens=sum(group.tokens.cache_read or 0 for group in groups),
+        input_tokens=_known(group.tokens.input for group in groups),
+        output_tokens=_known(group.tokens.output for group in groups),
+        cache_read_tokens=_known(group.tokens.cache_read for group in groups),
         spend_usd=cost,
         share=cost / spend if spend else None,
         priced=sum(group.costed for group in groups) / calls,
@@ -246,6 +246,12 @@ def _row(
         graded=graded,
         growth=facts.steps.get(step, NO_STEP_FACTS).growth,
     )
+
+
+def _known(counts: Iterable[int | None]) -> int | None:
+    """Return the sum of what is known; None when nothing is."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _mechanical(steps: Mapping[Step, Sequence[Group]], ladder: Ladder) -> tuple[Mechanical, ...]:
@@ -260,11 +266,13 @@ def _mechanical(steps: Mapping[Step, Sequence[Group]], ladder: Ladder) -> tuple[
             kind=kind,
             models=tuple(sorted({group.model or "unnamed" for group in groups})),
             calls=sum(group.calls for group in groups),
-            spend_usd=sum(group.cost_usd for group in groups),
+            spend_usd=sum(group.cost_usd for group in groups)
+            if any(group.costed for group in groups)
+            else None,
         )
         for (step, kind), groups in found.items()
     ]
-    return tuple(sorted(rows, key=lambda row: (-row.spend_usd, row.step)))
+    return tuple(sorted(rows, key=lambda row: (-(row.spend_usd or 0.0), row.step)))
 
 
 def _code_steps(facts: Facts) -> tuple[CodeStep, ...]:

@@ -8,7 +8,7 @@ from evals.audit.kinds import MEANINGS as KINDS
 from evals.audit.kinds import MECHANICAL
 from evals.audit.report import Report
 from evals.audit.texts import MEANINGS as WAYS
-from evals.audit.wording import share, short, usd
+from evals.audit.wording import count, share, short, usd
 
 ROWS_MAX = 30  # of a table; JSON has them all
 MODELS_MAX = 2
@@ -47,10 +47,17 @@ def sections(report: Report) -> list[Section]:
 
 def _verdict(report: Report) -> Section:
     facts, estimate, worth = report.facts, report.estimate, report.worth
+    money = (
+        "what they cost is unknown"
+        if not estimate.priced_calls
+        else (
+            f"{usd(report.spend_usd)}, known for {share(estimate.priced_calls)} of the calls and "
+            f"{share(estimate.priced_tokens)} of the tokens"
+        )
+    )
     lines = [
-        f"{report.calls:,} model calls in {facts.tasks:,} tasks{_stretch(facts.days)}: "
-        f"{usd(report.spend_usd)}, known for {share(estimate.priced_calls)} of the calls and "
-        f"{share(estimate.priced_tokens)} of the tokens.",
+        f"{count(report.calls, 'model call')} in {count(facts.tasks, 'task')}"
+        f"{_stretch(facts.days)}: {money}.",
         f"Is routing worth it? {str(worth.word).capitalize()}: {worth.because}.",
     ]
     notes = list(worth.arithmetic)
@@ -69,9 +76,9 @@ def _steps(report: Report) -> Section:
             row.tier or "-",
             _models(row.models),
             f"{row.calls:,}",
-            f"{row.input_tokens:,}",
-            f"{row.output_tokens:,}",
-            f"{row.cache_read_tokens:,}",
+            count(row.input_tokens),
+            count(row.output_tokens),
+            count(row.cache_read_tokens),
             usd(row.spend_usd) if row.priced else "-",
             share(row.share) if row.priced else "-",
             share(row.mechanical),
@@ -95,7 +102,7 @@ def _steps(report: Report) -> Section:
         notes.append("Where a step has calls without a known price, its spend leaves them out.")
     return _table(
         "Steps",
-        ("step", "tier", "models", "calls", "tokens in", "tokens out", "from cache", "spend",
+        ("step", "tier", "models", "calls", "tokens in", "out", "cached", "spend",
          "share", "mechanical", "quality (n)"),
         rows, words=3, notes=notes,
     )  # fmt: skip
@@ -132,15 +139,16 @@ def _mechanical(report: Report) -> Section:
     meaning = "; ".join(f"{kind}: {KINDS[kind]}" for kind in sorted(MECHANICAL))
     if not report.mechanical:
         return Section(title=title, lines=(f"None found ({meaning}).",))
-    spend = sum(found.spend_usd for found in report.mechanical)
+    spend = sum(found.spend_usd or 0.0 for found in report.mechanical)
     part = spend / report.spend_usd if report.spend_usd else None
+    told = f"{usd(spend)}, {share(part)} of all known spend." if spend else "Its cost is unknown."
     rows = [
         (short(x.step), x.kind, _models(x.models), f"{x.calls:,}", usd(x.spend_usd))
         for x in report.mechanical
     ]
     return _table(
         title, ("step", "kind", "models", "calls", "spend"), rows, words=3,
-        lines=[f"{usd(spend)}, {share(part)} of all known spend."],
+        lines=[told],
         notes=[f"By shape alone ({meaning}); a short answer can be a hard one."],
     )  # fmt: skip
 
@@ -155,7 +163,7 @@ def _code(report: Report) -> Section:
     rows = [
         (
             short(x.step), x.found.way, "write a function" if x.whole else "too few to say",
-            x.found.example, f"{x.found.calls:,}", share(x.share), f"{x.found.answers:,}",
+            f"{x.found.calls:,}", share(x.share), f"{x.found.answers:,}",
             usd(x.found.usd),
         )
         for x in report.code_steps
@@ -163,11 +171,14 @@ def _code(report: Report) -> Section:
     ways = sorted({x.found.way for x in report.code_steps})
     return _table(
         title,
-        ("step", "way", "so", "an example (trace:span)", "calls", "of its calls", "answers",
-         "spend"),
-        rows, words=4, lines=[seen],
-        notes=[*(f"{way}: {WAYS[way]}." for way in ways),
-               "The tier `code` runs such a function before any model is asked."],
+        ("step", "way", "so", "calls", "of its calls", "answers", "spend"),
+        rows, words=3, lines=[seen],
+        notes=[
+            *(f"{way}: {WAYS[way]}." for way in ways),
+            *(f"Look at {x.found.example} for a {x.found.way} of {short(x.step)}."
+              for x in report.code_steps[:ROWS_MAX]),
+            "The tier `code` runs such a function before any model is asked.",
+        ],
     )  # fmt: skip
 
 
@@ -209,7 +220,8 @@ def _policy(report: Report) -> Section:
         f"every unproven answer fail and run again, the policy adds {usd(estimate.risk_usd)}.",
     ]
     rows = [_move_row(move) for move in estimate.moves]
-    notes = [
+    notes = [f"{short(str(move.step))}: {move.why}." for move in estimate.moves[:ROWS_MAX]]
+    notes += [
         "At most: the same tokens at the lower tier's prices, caches as warm as now. For certain: "
         "only steps with graded answers on that tier, at the 95 % lower bound of their quality, "
         "each failure run again where it runs today, no cache hits.",
@@ -220,15 +232,14 @@ def _policy(report: Report) -> Section:
         notes.append(f"On neither side, for want of a price or of usage: {unpriced}.")
     return _table(
         title,
-        ("step", "from", "to", "why", "calls", "today", "saved at most", "for certain",
-         "break-even"),
-        rows, words=4, lines=lines, notes=notes,
+        ("step", "from", "to", "calls", "today", "saved at most", "for certain", "break-even"),
+        rows, words=3, lines=lines, notes=notes,
     )  # fmt: skip
 
 
 def _move_row(move: Move) -> tuple[str, ...]:
     return (
-        short(str(move.step)), move.today or "-", move.proposed or "-", move.why,
+        short(str(move.step)), move.today or "-", move.proposed or "-",
         f"{move.calls:,}", usd(move.today_usd), usd(move.saving_upper_usd),
         usd(move.saving_lower_usd), share(move.break_even),
     )  # fmt: skip
@@ -280,10 +291,16 @@ def _table(
     notes = list(notes or ())
     if len(rows) > ROWS_MAX:
         notes.insert(0, f"{len(rows) - ROWS_MAX:,} more rows are in the JSON report.")
+    # A column that knows nothing says nothing.
+    told = [n for n in range(len(header)) if n < words or any(row[n] != "-" for row in rows)]
     return Section(
-        title=title, lines=tuple(lines or ()), header=header, rows=tuple(rows[:ROWS_MAX]),
-        notes=tuple(notes), words=words,
-    )  # fmt: skip
+        title=title,
+        lines=tuple(lines or ()),
+        header=tuple(header[n] for n in told),
+        rows=tuple(tuple(row[n] for n in told) for row in rows[:ROWS_MAX]),
+        notes=tuple(notes),
+        words=words,
+    )
 
 
 UNSEEN = (

@@ -84,7 +84,7 @@ def worth_of(
 
 def _line(what: str, amount: float, days: float) -> str:
     month = amount * MONTH_DAYS / days
-    return f"{what}: {usd(amount)} in {days:,.2f} days x 30 / {days:,.2f} = {usd(month)} a month"
+    return f"{what}: {usd(amount)} in {days:,.4g} days x 30 / {days:,.4g} = {usd(month)} a month"
 
 
 def _word(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from collector.dumps.load import Means, load, size_of
@@ -116,7 +116,7 @@ def _progress(total: int) -> Iterator[Tell]:
         return
     columns = (
         TextColumn("reading"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[records]:,} records"), TransferSpeedColumn(),
+        TextColumn("{task.fields[records]:,} records"),
         TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console(sys.stderr), transient=True) as bar:
@@ -134,8 +134,8 @@ def _show(screen: Screen, parts: list[Section]) -> None:
             for number, name in enumerate(part.header):
                 words = number < part.words
                 table.add_column(
-                    name, justify="left" if words else "right",
-                    overflow="fold", no_wrap=not words,
+                    name, justify="left" if words else "right", no_wrap=not words,
+                    overflow="fold", min_width=min(len(name), 8) if words else len(name),
                 )  # fmt: skip
             for row in part.rows:
                 table.add_row(*row)

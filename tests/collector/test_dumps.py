@@ -435,3 +435,10 @@ def test_base64_ids_and_hex_ids_are_one_span(tmp_path: Path, audit: Audit) -> No
     for key in ("traceId", "spanId"):
         span[key] = base64.b64encode(bytes.fromhex(span[key])).decode()
     assert audit(lines(tmp_path / "ids.jsonl", [one, two])).reading.duplicates == 1
+
+
+def test_roles_without_end_are_summed_under_one_name(tmp_path: Path, audit: Audit) -> None:
+    dump = (call(n, gen_ai__agent__name=f"role {n}") for n in range(1, 251))
+    found = totals(audit(lines(tmp_path / "many.jsonl", dump)))
+    assert len(found) == 201
+    assert found["other roles", "gpt-4o"][0] == 50

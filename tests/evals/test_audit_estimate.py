@@ -244,8 +244,7 @@ def test_the_audit_says_whether_routing_is_worth_it(
 def test_the_arithmetic_can_be_redone_line_by_line() -> None:
     worth = made([group()]).worth
     assert worth.arithmetic[0] == (
-        "ceiling (the lowest tier does everything): $0.936 in 1.00 days x 30 / 1.00 = "
-        "$28.08 a month"
+        "ceiling (the lowest tier does everything): $0.936 in 1 days x 30 / 1 = $28.08 a month"
     )
     assert worth.arithmetic[-1] == (
         "proof of worker: 414 graded answers / 100.0 calls a day = 4.1 days"
