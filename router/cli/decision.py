@@ -1,13 +1,18 @@
 """`tierwise explain`: one decision, whole."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from collector.reader import Reader
+from collector.store import StoreRefused, StoreUnavailable
 from router.cli import exits, options
 from router.cli.output import Screen
 from router.cli.stored import opened
+from router.policy import DECLARED
+from router.why import Why, why
 
 LEFT_TO_JSON = ("_ns", "_id", "_requested", "_source")  # endings of columns that tables leave out
 
@@ -26,6 +31,8 @@ def explain(
     screen = Screen(json=json)
     with opened(config, console=console, store=store) as reader:
         found = reader.explain(decision)
+        if found is not None:
+            found["why"] = asdict(_why(reader, found["decision"]))
     if found is None:
         screen.fault(
             f"no decision {decision!r} is stored",
@@ -34,6 +41,15 @@ def explain(
         raise typer.Exit(exits.WRONG)
     screen.result(found)
     _show(screen, found)
+
+
+def _why(reader: Reader, decision: dict[str, Any]) -> Why:
+    name = decision.get("revision")
+    try:
+        known = None if name in (None, DECLARED) else reader.revision(name)
+    except (StoreRefused, StoreUnavailable):
+        known = None  # the decision itself is worth showing
+    return why(decision, known)
 
 
 def _show(screen: Screen, found: dict[str, Any]) -> None:

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from collector.desk import Desk, desk_path
 from collector.duckdb_store import DuckDBStore
 from collector.reader import ConsoleReader, FileReader, Reader, open_reader
+from collector.revisions import Revisions
 from collector.store import StoreRefused, StoreUnavailable
+from learning.revision import Revision
 from tests.collector.conftest import Start
 from tests.collector.otlp import NOW_NS
 from tests.collector.test_duckdb_store import decoded, routed
@@ -55,6 +58,33 @@ async def test_the_file_and_the_running_collector_answer_the_same(
     assert over_http == from_file
     assert over_http["sql"].rows == [("mid",), ("small",)]
     assert (over_http["lines"], over_http["after"]) == (2, None)
+
+
+async def test_a_revision_is_read_the_same_from_the_desk_and_from_the_running_collector(
+    start: Start, tmp_path: Path
+) -> None:
+    running = await start()
+    shares = {"worker||": {"small/step": 0.25, "mid/step": 0.75}}
+    made = Revision(policy_hash="p", parent=None, shares=shares, evidence={"worker||": {"n": 3.0}})
+    running.revisions.submit(made, author="a", trigger="t", now_ns=1, activate=True, note={})
+    asked = ConsoleReader(running.console.removeprefix("http://"))
+    over_http = await asyncio.to_thread(asked.revision, made.revision_id)
+    assert await asyncio.to_thread(asked.revision, "nobody") is None
+
+    path = tmp_path / "other.duckdb"
+    desk = Desk(desk_path(path))
+    book = Revisions(desk, running.clock)
+    book.submit(made, author="a", trigger="t", now_ns=1, activate=True, note={})
+    desk.close()
+    with FileReader(path) as reader:
+        from_file = reader.revision(made.revision_id)
+        assert reader.revision("nobody") is None
+    assert over_http is not None
+    assert from_file is not None
+    assert over_http["shares"] == from_file["shares"] == shares
+    assert over_http["evidence"] == from_file["evidence"] == {"worker||": {"n": 3.0}}
+    with FileReader(tmp_path / "without.duckdb") as reader:
+        assert reader.revision(made.revision_id) is None
 
 
 def test_without_a_collector_and_without_a_file_the_remedy_is_named(tmp_path: Path) -> None:

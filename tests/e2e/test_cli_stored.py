@@ -68,6 +68,7 @@ def check(where: list[str], folder: Path) -> None:
     assert row[1:] == ["planner", pytest.approx(COST_USD)]
     whole = told("explain", row[0], *where)
     assert whole["decision"]["reason"] == "declared"
+    assert "policy.toml declares was certain" in whole["why"]["words"]
     assert [attempt["tier"] for attempt in whole["attempts"]] == ["small"]
     first = told("export", "calls", str(folder), "--format", "ndjson", *where)
     (page,) = first["pages"]
