@@ -16,7 +16,7 @@ from router.sessions import Author, Notes
 from telemetry.records import Context, Dialect
 
 BEGINNING_BYTES: Final = 4_096
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]')
+_BETWEEN: Final = re.compile(rb"\}\s*,\s*\{")
 
 
 class Authorship:
@@ -72,21 +72,17 @@ class Authorship:
 
 
 def beginning(turns: bytes) -> bytes:
-    """Return what stays as a conversation grows: its first turn, as far as ``turns`` hold it.
+    """Return what stays as a conversation grows: its first turn, or the beginning of that.
 
-    >>> beginning(b'[{"role": "user", "content": [{"text": "}"}]}, {"role": "assi')
-    b'[{"role": "user", "content": [{"text": "}"}]}'
+    >>> beginning(b'[{"role": "user", "content": "Hi"}]')
+    b'[{"role": "user", "content": "Hi"}'
+    >>> beginning(b'[{"role": "user", "content": "Hi"}, {"role": "assi')
+    b'[{"role": "user", "content": "Hi"}'
     """
-    depth = 0
-    for token in _TOKEN.finditer(turns):
-        mark = token[0]
-        if mark in (b"{", b"["):
-            depth += 1
-        elif mark in (b"}", b"]"):
-            depth -= 1
-            if depth <= 1:
-                return turns[: token.end()]
-    return turns
+    between = _BETWEEN.search(turns)
+    if between is not None:
+        return turns[: between.start() + 1]
+    return turns.rstrip().removesuffix(b"]").rstrip()
 
 
 @lru_cache(maxsize=2)

@@ -8,10 +8,12 @@ pass over (RFC 9110, 15.2), is sent now and then, and the socket is looked at fo
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+CONNECTION: Final = "tierwise.connection"  # in a request's scope
 HEAD_BYTES_MAX: Final = 131_072
 _TIMEOUT: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE: Final = (
@@ -42,6 +44,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, _TIMEOUT)
+        self._lost: Callable[[], None] | None = None
         self._look_timer: asyncio.TimerHandle | None = None  # set once the caller half-closed
         if len(self.connections) > self.connections_max:
             self._refuse(_BUSY)
@@ -59,6 +62,18 @@ class PatientProtocol(HttpToolsProtocol):
             self._head_bytes = 0
             self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, _TIMEOUT)
         super().on_message_begin()
+        self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key]
+
+    def watch(self, lost: Callable[[], None]) -> bool:
+        """Have ``lost`` called when the caller is gone; False when it is gone already."""
+        if self.parser is None or self.transport.is_closing():
+            return False
+        self._lost = lost
+        return True
+
+    def unwatch(self) -> None:
+        """Forget whom to tell."""
+        self._lost = None
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -70,6 +85,8 @@ class PatientProtocol(HttpToolsProtocol):
         if self._look_timer is not None:
             self._look_timer.cancel()
         super().connection_lost(exc)
+        if self._lost is not None:
+            self._lost()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Say whether the connection stays open although the caller will send nothing more."""

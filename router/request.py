@@ -1,6 +1,5 @@
 """A step as it stands at the gateway's door: read whole, limited, parsed once."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from itertools import chain
@@ -9,6 +8,7 @@ from typing import Any, Final
 from router import body, headers
 from router.body import Body
 from router.callers import Caller, Callers
+from router.deadline import Deadline
 from telemetry import propagation
 from telemetry.errors import InvalidRequest
 from telemetry.records import Dialect
@@ -146,7 +146,7 @@ async def _raw(receive: Receive, named: dict[bytes, bytes], limits: Limits) -> b
     if stated.isdigit() and int(stated) > limits.body_bytes:
         raise _too_large(limits)
     try:
-        async with asyncio.timeout(limits.body_seconds):
+        with Deadline(limits.body_seconds):
             pieces: list[bytes] = []
             size, more = 0, True
             while more:

@@ -8,6 +8,7 @@ from typing import Final
 from router import chain, reply, request, roles, shape
 from router.exchange import CLIENT_CLOSED, Exchange
 from router.gateway import Gateway
+from router.patience import CONNECTION
 from router.raising import raised
 from router.request import Endpoint, Receive, Request, Scope, Send
 from router.spending import lowered
@@ -37,7 +38,7 @@ async def serve(
             limits=gateway.limits,
         )
         exchange.decision = decide(exchange, asked)
-        hangup = Hangup(receive)
+        hangup = Hangup(scope, receive)
         await chain.walk(exchange, asked, exchange.decision, send, hangup.stop)
     except StepError as error:
         await reply.refuse(exchange, error, send)
@@ -155,17 +156,26 @@ def _must_have_room(gateway: Gateway) -> None:
 
 
 class Hangup:
-    """Cancels the step as soon as its caller hangs up, in whatever it is waiting for."""
+    """Cancels the step as soon as its caller hangs up, in whatever it is waiting for.
 
-    def __init__(self, receive: Receive) -> None:
+    Our own server tells of it directly; behind any other one a task listens.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self._heard = False
         self._over = False
         self._step = asyncio.current_task()
-        self._watch = asyncio.create_task(self._listen(receive))
+        self._connection = scope.get(CONNECTION)
+        self._watch: asyncio.Task[None] | None = None
+        if self._connection is None or not self._connection.watch(self._gone):
+            self._watch = asyncio.create_task(self._listen(receive))
 
     async def _listen(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        self._gone()
+
+    def _gone(self) -> None:
         if not self._over and self._step is not None:
             self._heard = True
             self._step.cancel()
@@ -179,4 +189,9 @@ class Hangup:
     def stop(self) -> None:
         """Stop listening: all that the caller gets has been produced. Safe to call twice."""
         self._over = True
-        self._watch.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None  # which knows of us: no cycle is left for the collector
+        elif self._connection is not None:
+            self._connection.unwatch()
+            self._connection = None

@@ -1,6 +1,5 @@
 """How bytes reach a provider: one call out, one answer in pieces."""
 
-import asyncio
 import io
 from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
@@ -13,6 +12,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from router.config import GatewayConfig
+from router.deadline import Deadline
 from telemetry.errors import UpstreamError, UpstreamTimeout
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class AiohttpUpstream:
 
     async def send(self, url: URL, headers: Headers, body: bytes, *, once: bool = False) -> Answer:
         try:
-            async with asyncio.timeout(self._first_byte_seconds):
+            with Deadline(self._first_byte_seconds):
                 response = await self._post(url, headers, body, once=once)
         except (
             aiohttp.ClientConnectorError,

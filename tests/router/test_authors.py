@@ -202,4 +202,6 @@ VALUES = st.recursive(
 @given(st.lists(st.dictionaries(st.text(), VALUES, max_size=4), min_size=1, max_size=4))
 def test_a_conversation_begins_the_same_way_however_far_it_has_grown(turns: list[Any]) -> None:
     begun = {beginning(json.dumps(turns[: size + 1]).encode()) for size in range(len(turns))}
-    assert begun == {json.dumps(turns[:1]).encode()[:-1]}
+    (found,) = begun
+    assert json.dumps(turns[0]).encode().startswith(found.removeprefix(b"["))
+    assert len(found) > 1

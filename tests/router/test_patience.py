@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from router.patience import HEAD_BYTES_MAX, patient
+from router.patience import CONNECTION, HEAD_BYTES_MAX, patient
 
 READ_SECONDS = 10.0
 
@@ -251,3 +251,30 @@ async def test_a_half_closed_connection_without_a_request_is_closed() -> None:
     async with serving() as port, half_closed(port, b"") as (reader, _):
         async with asyncio.timeout(READ_SECONDS):
             assert await reader.read() == b""
+
+
+async def test_whoever_watches_a_connection_hears_of_its_end_and_only_while_it_watches() -> None:
+    heard: list[str] = []
+    watching = asyncio.Event()
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        connection = scope[CONNECTION]
+        assert connection.watch(lambda: heard.append("first"))
+        connection.unwatch()
+        assert connection.watch(lambda: heard.append("second"))
+        watching.set()
+        await receive()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        assert not connection.watch(lambda: heard.append("late"))
+        heard.append("over")
+
+    async with serving(watched) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(ASKED)
+        await watching.wait()
+        writer.close()
+        async with asyncio.timeout(READ_SECONDS):
+            while "over" not in heard:
+                await asyncio.sleep(0.01)
+    assert heard == ["second", "over"]
