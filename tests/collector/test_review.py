@@ -12,7 +12,8 @@ from learning.revision import Revision
 from learning.standing import parse
 from telemetry.records import Arm, OnFail
 from tests.collector.conftest import Running, Start
-from tests.collector.reviewing import Panel, evidence, revision, terms
+from tests.collector.panel import Panel
+from tests.collector.reviewing import evidence, revision, terms
 
 OVERRIDE = {"override": "a pilot"}
 
