@@ -198,7 +198,8 @@ class Collector:
             access=access,
         )
         self._control = Control(room)
-        self._notices = Notices(room, telemetry=wiring.telemetry)
+        muted = self._control.alerting.alerts.muted
+        self._notices = Notices(room, telemetry=wiring.telemetry, muted=muted)
         self._control.routes.append(self._notices.routes())
         receiver = OtlpHttp(intake, access=access, meters=meters, body_bytes_max=body_bytes)
         parts = Parts(

@@ -223,7 +223,7 @@ class Poster:
         if answer.verdict is Verdict.GONE:
             log.error(
                 "sink %s is disabled: its receiver wants nothing any more (%s); "
-                "`tierwise alerts test %s` enables it when it answers again",
+                "`tierwise alerts test --sink %s` enables it when it answers again",
                 name, answer.message, name,
             )  # fmt: skip
         elif answer.verdict is Verdict.RETRY:

@@ -17,6 +17,7 @@ from router.cli.collector import collector
 from router.cli.decision import explain
 from router.cli.demo import demo
 from router.cli.doctor import doctor
+from router.cli.drift import drift
 from router.cli.export import export
 from router.cli.gateway import gateway
 from router.cli.init import init
@@ -60,7 +61,7 @@ def build() -> typer.Typer:
     app.add_typer(policy)
     app.add_typer(audit_log)
     app.add_typer(alerts)
-    for reading in (launch, audit, roles, explain, sql, export):
+    for reading in (launch, audit, roles, drift, explain, sql, export):
         app.command()(reading)
     app.command()(replay)
     app.command()(ope)
