@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from evals.bounds import bernstein, betting_low, normal
+from evals.coverage import beside_top, covering
 from evals.ope import Log, dr_rows, effective, evaluate, ips_rows, snips_rows
-from evals.simulate import Check, Setting, Stage, serve, truth
+from evals.simulate import Check, Setting
 from evals.worlds import Floats, made_up
 from learning.arms import ladder_arms
 
@@ -174,44 +175,22 @@ def test_the_betting_bound_holds_and_tightens() -> None:
         assert np.mean(bounds) > mean - 0.08
 
 
-def covered(seed: int, *, repeats: int) -> list[bool]:
-    """Whether each interval holds the truth: 12 roles, a 10 % slice beside the top tier."""
-    world = made_up(np.random.default_rng(seed), items=1_200, roles=12, tiers=3)
-    setting = Setting(world=world, arms=ladder_arms(world.tiers), check=CHECK)
-    known = truth(setting, stage=Stage())
-    wanted = np.zeros((12, len(setting.arms.arms)))
-    wanted[:, 1] = 1.0  # start small, escalate
-    logging = 0.1 * wanted
-    logging[:, -1] += 0.9
-    true = float(known.weights @ (wanted * known.role_quality).sum(axis=1))
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(repeats):
-        items = rng.integers(0, world.items_count, 3_000)
-        served, _ = serve(
-            setting,
-            rng,
-            stage=Stage(),
-            items=items,
-            numbers=np.arange(3_000),
-            probabilities=logging[world.roles[items]],
-        )
-        rows = Log(
-            cell=served.role,
-            arm=served.arm,
-            propensity=served.propensity,
-            reward=served.label,
-            weight=np.ones(3_000),
-            pinned=np.zeros(3_000, dtype=bool),
-        )
-        doubly = evaluate(rows, wanted)[2]
-        assert doubly.refused is None
-        assert doubly.high - doubly.low < 0.12
-        found.append(doubly.low <= true <= doubly.high)
-    return found
-
-
 def test_many_thin_cells_are_covered_as_promised() -> None:
+    # 12 roles, a 10 % slice that follows the target beside the top tier
     repeats = 500 if os.environ.get("TIERWISE_LONG") == "1" else 75
-    found = [held for seed in range(12, 16) for held in covered(seed, repeats=repeats)]
-    assert 0.93 <= np.mean(found) <= 0.97
+    found = []
+    for seed in range(12, 16):
+        world = made_up(np.random.default_rng(seed), items=1_200, roles=12, tiers=3)
+        setting = Setting(world=world, arms=ladder_arms(world.tiers), check=CHECK)
+        wanted = np.zeros((12, len(setting.arms.arms)))
+        wanted[:, 1] = 1.0  # start small, escalate
+        logging = beside_top(wanted)
+        assert logging[0].tolist() == pytest.approx([0, 0.1, 0, 0, 0, 0.9])
+        found.append(
+            covering(
+                setting, target=wanted, logging=logging, rows=3_000, repeats=repeats, seed=seed
+            )
+        )
+    assert [held.refused for held in found] == [0.0] * 4
+    assert 0.93 <= np.mean([held.covered for held in found]) <= 0.97
+    assert all(held.half_width < 0.05 for held in found)
