@@ -69,14 +69,14 @@ def parsed(text: str) -> RevisionFile:
         raise _wrong(f"not TOML: {error}") from error
     if unknown := sorted(set(table) - KEYS):
         raise _wrong(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(KEYS))}")
-    if missing := sorted(KEYS - {"evidence"} - set(table)):
+    if missing := sorted(KEYS - {"shares", "evidence"} - set(table)):
         raise _wrong(f"{missing[0]} is missing")
     if table["format"] != FORMAT:
         raise _wrong(f"format {table['format']!r} is not {FORMAT}")
     base, parent = _text(table, "base"), _text(table, "parent")
     policy_hash, stated = _text(table, "policy_hash"), _text(table, "revision")
     shares = _tables(table, "shares", arms=True)
-    evidence = _tables(table, "evidence", arms=False) if "evidence" in table else {}
+    evidence = _tables(table, "evidence", arms=False)
     whole = _revision(policy_hash, parent, shares, evidence)
     if whole.revision_id == stated:
         return RevisionFile(revision=whole, base=base, edited=False)
@@ -105,7 +105,7 @@ def _text(table: Mapping[str, Any], key: str) -> str:
 
 
 def _tables(table: Mapping[str, Any], key: str, *, arms: bool) -> dict[str, dict[str, float]]:
-    found = table[key]
+    found = table.get(key, {})  # absent where there is nothing in it
     if not isinstance(found, dict):
         raise _wrong(f"{key} is not a table")
     return {
@@ -140,8 +140,7 @@ def _share(arm: str, share: float, known: ArmChange | None) -> str:
 
 
 def _number(value: float) -> str:
-    text = repr(float(value))  # the shortest text that reads back as the same number
-    return text
+    return repr(float(value))  # the shortest text that reads back as the same number
 
 
 def _key(name: str) -> str:
