@@ -97,6 +97,8 @@ def messages(value: Any) -> Iterator[Said]:
         except (msgspec.DecodeError, ValueError, RecursionError):
             yield "", value
             return
+        if not value:
+            return  # what a table writes for nothing
         if not _speaks(value):
             yield "", msgspec.json.encode(value).decode()  # the JSON itself was said
             return

@@ -64,7 +64,7 @@ class Marks:
     bag: str = ""  # of the telling words, whatever their order
     answer: str = ""
     plain: Plain | None = None
-    structured: bool = False  # the answer is a JSON object or list
+    structured: bool = False  # the answer is a JSON object or list with something in it
 
 
 def marks_of(texts: Texts) -> Marks:
@@ -78,7 +78,7 @@ def marks_of(texts: Texts) -> Marks:
         bag=_bag(user),
         answer=_print(answer),
         plain=plain_way(texts) if answer and user else None,
-        structured=isinstance(found, dict | list),
+        structured=isinstance(found, dict | list) and bool(found),
     )
 
 

@@ -22,6 +22,7 @@ from collector.dumps.load import Means, load
 from collector.normalising import Normaliser
 from collector.store import StoreUnavailable
 from evals.audit.facts import Facts
+from evals.audit.kinds import Kind
 from telemetry.errors import ConfigError
 from telemetry.prices import PriceBook
 from tests.collector.conftest import PRICES, Start
@@ -306,6 +307,7 @@ def test_litellm_s_spend_logs_are_calls(tmp_path: Path, audit: Audit, form: str)
     # Three paid calls: 600 x 2 + 400 x 1 + 100 x 8 dollars a million; the fourth came from a cache.
     assert totals(facts) == {("writer", "gpt-4o"): (4, 0, 4_000, 400, 1_600, 0.0072, 4)}
     assert facts.tasks == 1
+    assert {group.kind for group in facts.groups} == {Kind.WRITING}  # "{}" is no filled form
     (step,) = facts.steps.values()
     assert step.repeats is not None
     assert step.repeats.duplicates == 3
