@@ -133,6 +133,15 @@ class NotifyConfig(Section):
     allow_private: bool = Field(
         False, description="may be called at a private, link-local or loopback address"
     )
+    severities: tuple[Literal["page", "ticket", "info"], ...] | None = Field(
+        None,
+        description="which alerts go here; all when absent, on pagerduty those that are not `info`",
+    )
+    watchdog: bool = Field(
+        False,
+        description="send the Watchdog, which always fires, here too; alertmanager and otel get it "
+        "anyway",
+    )
     group_by: tuple[Literal["alertname", "role", "severity"], ...] = Field(
         ("alertname",), description="labels whose alerts share a message (webhook, chat)"
     )

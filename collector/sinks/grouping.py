@@ -18,6 +18,7 @@ from collector.sinks.message import ALERTS_MAX, Message, alert_of, labels_of, pa
 
 EVENTS_MAX: Final = 1_000  # spread in one transaction
 MESSAGES_DUE_MAX: Final = 10_000  # of one sink; the oldest give way, counted
+WATCHDOG: Final = "Watchdog"
 SECOND_NS: Final = 1_000_000_000
 NEVER_NS: Final = 2**62  # of a group that need not speak until something changes
 HELD_NS: Final = 30 * SECOND_NS  # how often is looked whether alerts are muted no more
@@ -37,6 +38,15 @@ class Route:
     interval_ns: int = 0
     repeat_ns: int | None = None  # None: never said again
     words: frozenset[str] = frozenset()  # which of change and report it takes
+    severities: frozenset[str] | None = None  # None: all
+    watchdog: bool = True
+
+    def takes(self, alert: AlertEvent) -> bool:
+        """Say whether the sink is to hear of this alert."""
+        if alert.name == WATCHDOG:
+            return self.watchdog
+        severity = alert.labels.get("severity")
+        return self.severities is None or severity is None or severity in self.severities
 
 
 def spread(change: Transaction, route: Route, *, now_ns: int, muted: Collection[str] = ()) -> int:
@@ -70,7 +80,7 @@ def _join(change: Transaction, route: Route, *, now_ns: int, muted: Collection[s
         {"sink": route.sink, "cursor": cursor["cursor"]},
     )
     if route.style in ("groups", "incidents"):
-        for alert in firing(change).values():
+        for alert in filter(route.takes, firing(change).values()):
             _news(change, route, alert, now_ns=now_ns, muted=muted)
     return cursor
 
@@ -84,6 +94,8 @@ def _take(
             _deliver(change, route.sink, message, lane=message.message_id, now_ns=now_ns)
         return
     alert = alert_of(json.loads(event["body"]))
+    if not route.takes(alert):
+        return
     if route.style == "state":
         change.run("UPDATE sinks SET resend_ns = 0 WHERE sink = $sink", {"sink": route.sink})
     elif route.style == "events":  # a record of what happened, which no silence hides
@@ -159,7 +171,7 @@ def _flush_due(change: Transaction, route: Route, *, now_ns: int, muted: Collect
     )  # fmt: skip
     if not rows:
         return
-    fires = firing(change)
+    fires = {key: one for key, one in firing(change).items() if route.takes(one)}
     for row in rows:
         labels = json.loads(row["labels"])
         here = {key: one for key, one in fires.items() if _group_labels(route, one) == labels}

@@ -53,16 +53,24 @@ def route_of(name: str, config: NotifyConfig) -> Route:
     if config.drift_report:
         words.add("report")
     style = _STYLES[config.kind]
-    if style != "groups":
-        return Route(sink=name, style=style, words=frozenset(words))
-    return Route(
+    severities = config.severities
+    if severities is None and config.kind == "pagerduty":
+        severities = ("page", "ticket")
+    route = Route(
         sink=name,
         style=style,
+        words=frozenset(words),
+        severities=None if severities is None else frozenset(severities),
+        watchdog=config.watchdog or style in ("events", "state"),
+    )
+    if style != "groups":
+        return route
+    return replace(
+        route,
         group_by=config.group_by,
         wait_ns=int(config.group_wait_seconds * SECOND_NS),
         interval_ns=int(config.group_interval_seconds * SECOND_NS),
         repeat_ns=int(config.repeat_hours * 3_600 * SECOND_NS),
-        words=frozenset(words),
     )
 
 

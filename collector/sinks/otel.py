@@ -18,8 +18,8 @@ _EVENTS: Final = {"change": CHANGE_EVENT, "report": REPORT_EVENT}
 # Severity numbers of the log data model: INFO, WARN, ERROR, FATAL.
 _INFO, _WARN, _ERROR, _FATAL = 9, 13, 17, 21
 _SEVERITIES: Final = {
-    "critical": _FATAL, "page": _FATAL, "error": _ERROR, "warning": _WARN, "warn": _WARN,
-    "info": _INFO, "none": _INFO,
+    "critical": _FATAL, "page": _FATAL, "error": _ERROR, "warning": _WARN, "ticket": _WARN,
+    "info": _INFO,
 }  # fmt: skip
 _NAMES: Final = {_INFO: "INFO", _WARN: "WARN", _ERROR: "ERROR", _FATAL: "FATAL"}
 _VALUES: Final = KeyValues(6)

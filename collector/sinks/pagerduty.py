@@ -20,9 +20,8 @@ _SEVERITIES: Final = {
     "page": "critical",
     "error": "error",
     "warning": "warning",
-    "warn": "warning",
+    "ticket": "warning",
     "info": "info",
-    "none": "info",
 }
 
 

@@ -204,7 +204,8 @@ class Poster:
 
     async def _restate(self, name: str, sink: StateSink) -> None:
         """Tell a sink that wants it all that fires and what ended lately, when it is time."""
-        restating = Restating(name, muted=self._muted, clock=self._clock, rng=self._rng)
+        route = route_of(name, self._open[name].config)
+        restating = Restating(route, muted=self._muted, clock=self._clock, rng=self._rng)
         due = await self._change(restating.due)
         if due is None:
             return

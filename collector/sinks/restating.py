@@ -11,6 +11,7 @@ from collector.desk import Transaction
 from collector.outbox import firing
 from collector.sinks import deliveries
 from collector.sinks.alertmanager import RESEND_SECONDS, RESOLVED_SECONDS
+from collector.sinks.grouping import Route
 from collector.sinks.message import ALERTS_MAX, alert_of
 from collector.sinks.sink import Answer, Verdict
 from telemetry.clock import Clock
@@ -31,11 +32,12 @@ class Restating:
     """One sink's state: said at an interval, and at once after news."""
 
     def __init__(
-        self, sink: str, *, muted: Callable[[int], Collection[str]], clock: Clock,
+        self, route: Route, *, muted: Callable[[int], Collection[str]], clock: Clock,
         rng: random.Random,
     ) -> None:  # fmt: skip
-        self._sink = {"sink": sink}
-        self._name = sink
+        self._route = route
+        self._sink = {"sink": route.sink}
+        self._name = route.sink
         self._muted = muted
         self._clock = clock
         self._rng = rng
@@ -59,7 +61,8 @@ class Restating:
         muted = self._muted(now_ns)
         burning = [one for key, one in firing(change).items() if key not in muted]
         over = [alert_of(json.loads(one["body"])) for one in ended]
-        return Due(alerts=(*burning, *over), cursor=row["cursor"])
+        alerts = tuple(filter(self._route.takes, (*burning, *over)))
+        return Due(alerts=alerts, cursor=row["cursor"])
 
     def settle(self, change: Transaction, due: Due, answer: Answer) -> None:
         """Write down what became of saying it; news that came meanwhile is due at once."""

@@ -23,7 +23,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 def alert(
     name: str = "QualityLow", role: str | None = "worker", *, status: Any = "firing",
-    at_ns: int = NOW_NS, starts_ns: int | None = None, severity: str = "critical",
+    at_ns: int = NOW_NS, starts_ns: int | None = None, severity: str = "page",
 ) -> AlertEvent:  # fmt: skip
     labels = {"alertname": name, "severity": severity} | ({} if role is None else {"role": role})
     return AlertEvent(

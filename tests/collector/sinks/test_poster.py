@@ -47,7 +47,7 @@ async def test_the_body_is_alertmanager_s_to_the_key(post: Post, receiver: Recei
     await post.wait(35)
     body = receiver.received[0].plain
     own = body["alerts"][0]
-    labels = {"alertname": "QualityLow", "role": "worker", "severity": "critical"}
+    labels = {"alertname": "QualityLow", "role": "worker", "severity": "page"}
     words = {"summary": "QualityLow of worker", "reason": "evidence"}
     assert body == {
         "version": "4",
@@ -415,7 +415,7 @@ async def test_every_event_is_a_log_record_of_its_own(tmp_path: Path, receiver: 
         attributes = {one.key: one.value.string_value for one in record.attributes}
         found.append((record.event_name, record.severity_text, attributes["tierwise.alert.status"]))
         assert attributes["tierwise.role"] == "worker"
-        assert attributes["tierwise.alert.label.severity"] == "critical"
+        assert attributes["tierwise.alert.label.severity"] == "page"
     assert found == [("tierwise.alert", "FATAL", "firing"), ("tierwise.alert", "INFO", "resolved")]
 
 
@@ -449,6 +449,37 @@ async def test_a_sink_is_proven_by_itself_when_nothing_was_acknowledged_for_long
         await post.wait(2 * 3_600, every=600)
         assert len(receiver.received) == 2
         assert sink_proofs(post.desk, since_ns=post.clock.now_ns()) == {}
+
+
+async def test_info_and_the_watchdog_page_nobody_unless_they_are_asked_for(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    names = ("QualityLow", "QualityWarn", "Watchdog")
+    plain = webhook(group_wait_seconds=0)
+    every = webhook(name="all", url_env="ALL", watchdog=True, group_wait_seconds=0)
+    pages = webhook(name="pages", url_env="PAGES", severities=("page",), group_wait_seconds=0)
+    duty = NotifyConfig(
+        kind="pagerduty", url_env="DUTY", secret_env="KEY", allow_private=True, prove_hours=0
+    )
+    async with receiving() as all_, receiving() as paged, receiving() as duties:
+        environment = {
+            "HOOK": receiver.url, "ALL": all_.url, "PAGES": paged.url, "DUTY": duties.url,
+            "KEY": "k",
+        }  # fmt: skip
+        async with posting(tmp_path, environment, plain, every, pages, duty) as post:
+            await post.poster.step()
+            post.put(
+                alert("QualityLow", at_ns=NOW_NS, severity="page"),
+                alert("QualityWarn", at_ns=NOW_NS, severity="info"),
+                alert("Watchdog", None, at_ns=NOW_NS, severity="info"),
+            )
+            await post.wait(10)
+        heard = [
+            sorted(one.plain["groupLabels"]["alertname"] for one in each.received)
+            for each in (receiver, all_, paged)
+        ]
+        assert heard == [list(names[:2]), list(names), ["QualityLow"]]
+        assert [one.plain["payload"]["class"] for one in duties.received] == ["QualityLow"]
 
 
 async def test_what_is_done_with_is_forgotten_after_a_week(post: Post, receiver: Receiver) -> None:
