@@ -18,7 +18,7 @@ from collector.decode import (
 from collector.dumps.marks import mark
 from collector.dumps.texts import texts_of
 from collector.events import decode_logs
-from collector.rows import Batch, Refusal
+from collector.rows import Batch
 from evals.audit.texts import Marks, marks_of
 
 # A body without any of these holds no prompt, and is not looked through again.
@@ -114,8 +114,3 @@ def _proto_marks(body: bytes) -> Iterator[tuple[Key, Marks]]:
 def _proto_pairs(attributes: Any) -> Pairs:
     """Return the attributes that hold text; the numbers among them are the receiver's matter."""
     return [(item.key, item.value.string_value) for item in attributes if item.value.string_value]
-
-
-def all_refused(batch: Batch) -> bool:
-    """Say whether a batch kept nothing because no id in it was one."""
-    return not batch.records and set(batch.rejected) <= {Refusal.TRACE_ID, Refusal.SPAN_ID}
