@@ -5,6 +5,7 @@ from typing import Final
 
 from evals.checks import overall
 from router.budget import Hold, pico
+from router.facts import noted
 from router.gateway import Gateway
 from router.reload import Loaded
 from router.request import Endpoint, Request, Scope, parent_of
@@ -168,6 +169,7 @@ class Exchange:
         if not self.endpoint.inference:
             return
         quality, source = self._quality()
+        features = noted(self, status=status, quality=quality)
         outcome = Outcome(
             decision_id=self.decision_id,
             trace_id=self.trace_id,
@@ -183,6 +185,7 @@ class Exchange:
             quality=quality,
             quality_source=source,
             replan=self.replan,
+            features=features,
         )
         self.gateway.meters.observe(self.decision, outcome)
         self.gateway.recorder.record(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from telemetry.clock import Clock
+from telemetry.records import History
 
 REMEMBERED_MAX: Final = 65_536
 IDLE_SECONDS_MAX: Final = 86_400.0
@@ -59,17 +60,19 @@ class Notes(Generic[T]):
 
 @dataclass(kw_only=True, slots=True)
 class Memory:
-    """Which tier a session was raised to, how often a plan escalated, who signed conversations."""
+    """What sessions were raised to and came to, how often plans escalated, who signed what."""
 
     clock: Clock
     authors: Notes[Author] = field(init=False)  # by conversation
     _tiers: Notes[int] = field(init=False)
     _escalations: Notes[int] = field(init=False)
+    _fails: Notes[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.authors = Notes(clock=self.clock)
         self._tiers = Notes(clock=self.clock)
         self._escalations = Notes(clock=self.clock)
+        self._fails = Notes(clock=self.clock)
 
     def tier_floor(self, session: str, role: str) -> int:
         """Return the lowest tier, as its place on the ladder, that the session's role starts at."""
@@ -79,6 +82,16 @@ class Memory:
         """Start the session's further steps of ``role`` no lower than ``tier``."""
         if tier > self.tier_floor(session, role):
             self._tiers.put(f"{role}\n{session}", tier)
+
+    def judged(self, session: str, role: str, *, passed: bool) -> None:
+        """Note whether the answer to a step of the session's role was good."""
+        name = f"{role}\n{session}"
+        self._fails.put(name, 0 if passed else (self._fails.get(name) or 0) + 1)
+
+    def history(self, session: str, role: str) -> History:
+        """Return what the session's steps of ``role`` have come to."""
+        name = f"{role}\n{session}"
+        return History(raised=self._tiers.get(name) or 0, fails=self._fails.get(name))
 
     def escalated(self, plan: str) -> int:
         """Count an escalation of ``plan``; return how many it has had."""

@@ -75,6 +75,12 @@ def shape_of(fields: Mapping[str, msgspec.Raw], dialect: Dialect, body_bytes: in
     )
 
 
+def last_user_text(fields: Mapping[str, msgspec.Raw], dialect: Dialect) -> str:
+    """Return what a person or an agent said last; "" when there is no telling. Never raises."""
+    conversation = fields.get(_CONVERSATION[dialect], msgspec.Raw(b""))
+    return _last_user_text(_read(_LIST, conversation), conversation)
+
+
 def _read(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw) -> T | None:
     try:
         return decoder.decode(raw)

@@ -102,20 +102,23 @@ def context_of(exchange: Exchange, asked: Request) -> Context:
         policy,
         measured,
     )
+    session = asked.session or (exchange.parent.trace_id if exchange.parent else None)
     observed = unknown is None and policy.observed(role, asked.mode, dialect)
+    memory = exchange.gateway.memory
     return Context(
         role=role,
         role_source=source,
         role_unknown=unknown,
         dialect=dialect,
         stream=asked.stream,
-        session=asked.session or (exchange.parent.trace_id if exchange.parent else None),
+        session=session,
         mode=asked.mode,
         plan=asked.plan,
         key=asked.caller.name if asked.caller else None,
         budget=asked.caller.budget if asked.caller else None,
         caller_pin=None if alias is not None else _pin(exchange, asked, role),
         shape=measured() if observed else None,
+        history=memory.history(session, role) if observed and session is not None else None,
     )
 
 

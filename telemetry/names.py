@@ -85,6 +85,7 @@ ESCALATED_FROM = Attribute("tierwise.escalated_from", "string", "both", "the tie
 POLICY_HASH = Attribute("tierwise.policy.hash", "string", "both", "content hash of the declared policy")
 REVISION = Attribute("tierwise.revision", "string", "both", "the active revision, or `declared`")
 CELL = Attribute("tierwise.cell", "string", "route", "role, mode and kind of step that its outcome teaches; absent when the role does not learn")
+FEATURES = Attribute("tierwise.features", "string", "route", "numbers about the step, comma-separated, in the order that docs/learning.md gives; absent when the role does not learn")
 MODE = Attribute("tierwise.mode", "string", "both", "collaboration mode")
 PLAN = Attribute("tierwise.plan", "string", "both", "the plan that the step belongs to")
 KEY = Attribute("tierwise.key", "string", "route", "name of the client key")

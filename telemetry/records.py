@@ -86,6 +86,14 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class History:
+    """What a session's earlier steps of one role came to, as far as this process saw them."""
+
+    raised: int = 0  # place on the ladder of the tier that further steps start at; 0: none
+    fails: int | None = None  # steps in a row whose answers failed; None: none was judged
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
     """All a decision may look at."""
 
@@ -101,6 +109,7 @@ class Context:
     budget: str | None = None  # the budget scope that the key's spend counts towards
     caller_pin: str | None = None  # a model of the policy that the caller named
     shape: Shape | None = None  # absent when no rule and no learner asked for it
+    history: History | None = None  # absent without a session, and when no learner asked for it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,6 +213,7 @@ class Outcome:
     quality_source: str | None = None
     replan: bool = False  # the plan should be revised: its escalations are spent, or the top failed
     overhead_seconds: float | None = None  # our own share of the latency
+    features: tuple[float, ...] = ()  # of a step that teaches; learning.features names them
 
     @property
     def answering(self) -> Attempt | None:

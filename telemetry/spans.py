@@ -42,7 +42,7 @@ ROUTE: Final = Layout(
     ),
     (
         names.DECISION_ID, names.PROPENSITY, names.COST_USD, names.QUALITY_SCORE, names.OVERHEAD,
-        names.PLAN, names.ROLE_UNKNOWN,
+        names.PLAN, names.ROLE_UNKNOWN, names.FEATURES,
     ),
 )  # fmt: skip
 
@@ -166,6 +166,7 @@ def _route(decision: Decision, outcome: Outcome, baggage: tuple[tuple[str, str],
     single = (
         decision.decision_id, decision.propensity, outcome.cost_usd, outcome.quality,
         None if overhead is None else overhead * 1e3, context.plan, context.role_unknown,
+        ",".join([f"{feature:.4g}" for feature in outcome.features]) or None,
     )  # fmt: skip
     return Span(
         ROUTE, f"{names.ROUTE_SPAN} {context.role}", outcome.trace_id, outcome.span_id,

@@ -2,6 +2,7 @@
 
 from router.sessions import IDLE_SECONDS_MAX, REMEMBERED_MAX, Memory, Notes
 from telemetry.clock import ManualClock
+from telemetry.records import History
 
 
 def test_a_session_is_only_ever_raised_and_only_for_its_role() -> None:
@@ -12,6 +13,17 @@ def test_a_session_is_only_ever_raised_and_only_for_its_role() -> None:
     assert memory.tier_floor("s", "worker") == 2
     assert memory.tier_floor("s", "planner") == 0
     assert memory.tier_floor("t", "worker") == 0
+
+
+def test_what_a_sessions_steps_came_to_is_told_by_role() -> None:
+    memory = Memory(clock=ManualClock())
+    assert memory.history("s", "worker") == History()
+    for passed, fails in ((False, 1), (False, 2), (True, 0), (False, 1)):
+        memory.judged("s", "worker", passed=passed)
+        assert memory.history("s", "worker") == History(fails=fails)
+    memory.raise_to("s", "worker", tier=2)
+    assert memory.history("s", "worker") == History(raised=2, fails=1)
+    assert memory.history("s", "critic") == History()
 
 
 def test_a_plans_escalations_are_counted_from_one() -> None:

@@ -89,6 +89,7 @@ def outcome(**changes: Any) -> Outcome:
         quality=1.0,
         quality_source="json_schema",
         overhead_seconds=0.0004,
+        features=(6.2158, 0.0, 1.0),
     )
     return replace(whole, **changes)
 

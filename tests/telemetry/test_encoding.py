@@ -77,6 +77,7 @@ outcomes = st.builds(
     parent_span_id=st.none() | span_ids, sampled=st.booleans(), ended_ns=times,
     attempts=st.lists(attempts, max_size=3).map(tuple), status=st.integers(100, 599),
     error_code=optional_text, quality=st.none() | st.floats(0, 1), quality_source=optional_text,
+    features=st.lists(st.floats(-1e9, 1e9), max_size=3).map(tuple),
     overhead_seconds=st.none() | money, replan=st.booleans(),
 )  # fmt: skip
 

@@ -42,6 +42,7 @@ def test_the_route_span_tells_the_decision() -> None:
         "tierwise.mode": "plan-execute",
         "tierwise.plan": "plan-1",
         "tierwise.cell": "worker|plan-execute|plain",
+        "tierwise.features": "6.216,0,1",
         "tierwise.key": "team-a",
         "tierwise.overhead_ms": 0.4,
     }
