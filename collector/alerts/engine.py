@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from collector.alert_events import Enqueue, fingerprint, nowhere
 from collector.alerts import ledger, pace, supply
@@ -111,7 +111,10 @@ class Alerts:
         )
 
     def acknowledge(self, mark: str, *, author: str, comment: str, now_ns: int) -> Alert:
-        """Take an alert as known: its safety action ends and its detector begins again.
+        """Take an alert as known: its safety action ends; a sequential one is over.
+
+        Its detector begins again, and so a new alarm rests on what comes from now on.
+        The same holds for the alert over all roles that this one explains.
 
         Raises:
             NoAlert: none of that fingerprint fires.
@@ -120,20 +123,43 @@ class Alerts:
         with self._lock:
             self._books = None
             books = Books(self._desk)
-            alert = ledger.read(self._desk).get(mark)
+            standing = ledger.read(self._desk)
+            alert = standing.get(mark)
             if alert is None or not alert.standing.state.burning:
                 raise NoAlert(f"no firing alert has the fingerprint {mark[:64]}")
-            alert = ledger.acknowledge(alert, author=author, comment=comment, now_ns=now_ns)
-            if books.peek(alert.name, alert.role) is not None:
-                watched = books.of(alert.name, alert.role)
-                watched.start(watched.epoch)
-                watched.alarmed = False
+            known = [alert]
+            overall = next((one for one in standing.values() if _explains(alert, one)), None)
+            if overall is not None:
+                known.append(overall)
+            words = {"author": author, "comment": comment, "at_ns": now_ns}
             with self._desk.transaction() as change:
-                ledger.write(change, alert)
-                reason = f"acknowledged by {author}: {comment}"
-                ledger.moved(change, alert, was=alert.standing.state, now_ns=now_ns, reason=reason)
+                closed = [self._close(change, books, one, words, now_ns) for one in known]
                 books.save(change)
-            return alert
+            return closed[0]
+
+    def _close(
+        self,
+        change: Transaction,
+        books: Books,
+        alert: Alert,
+        words: Mapping[str, Any],
+        now_ns: int,
+    ) -> Alert:
+        """Acknowledge one alert; a sequential one is over, for its evidence begins again."""
+        was, reason = alert.standing.state, f"acknowledged by {words['author']}: {words['comment']}"
+        alert = replace(alert, acknowledged=words)
+        if books.peek(alert.name, alert.role) is not None:
+            watched = books.of(alert.name, alert.role)
+            watched.start(watched.epoch)
+            watched.alarmed = False
+            standing = replace(alert.standing, state=State.RESOLVED, since_ns=now_ns)
+            alert = replace(alert, standing=replace(standing, ends_ns=now_ns, waited_ns=0))
+            if alert.told:
+                self._enqueue(change, alert.event("resolved", at_ns=now_ns, reason=reason))
+            alert = replace(alert, told=False, muted=None)
+        ledger.write(change, alert)
+        ledger.moved(change, alert, was=was, now_ns=now_ns, reason=reason)
+        return alert
 
     # One tick -----------------------------------------------------------------------------------
 
@@ -319,3 +345,8 @@ def _inhibitor(alert: Alert, burning: set[tuple[str, str | None]]) -> str | None
         own = (*names, alert.name)
         found = next((f"{n} of {role}" for n, role in burning if n in own and role), None)
     return found
+
+
+def _explains(alert: Alert, overall: Alert) -> bool:
+    same = overall.name == alert.name and overall.role is None and alert.role is not None
+    return same and overall.standing.state.burning and overall.muted is not None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from collector.alert_events import AlertEvent, Status
@@ -154,9 +154,3 @@ def history(desk: Desk, fingerprint: str, *, limit: int = 100) -> list[Row]:
         "ORDER BY id DESC LIMIT $limit",
         {"fingerprint": fingerprint, "limit": limit},
     )
-
-
-def acknowledge(alert: Alert, *, author: str, comment: str, now_ns: int) -> Alert:
-    """Return the alert as acknowledged by somebody."""
-    words = {"author": author, "comment": comment, "at_ns": now_ns}
-    return replace(alert, acknowledged=words)
