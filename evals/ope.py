@@ -12,10 +12,11 @@ model of the reward fitted on other rows (cross-fitted):
 Propensities must be exact, and in (0, 1]; a row that a pin decided teaches nothing here and is
 left out. The interval is the normal one with two successes and two failures more among the rows
 that decide (those of arms that the target wants half as often again, or more), after Agresti and
-Coull: so rare failures that the log happens not to hold are allowed for. A verdict is refused ("not enough data")
-while all deciding rows together are worth fewer than 50, or more than 5 % of the target's requests
-fall to arms that were never tried in their cell. Both limits are measured: under 50 effective rows
-the interval covers the truth in 78 to 92 % of logs instead of 95 %, from 50 on in 93 to 96 %.
+Coull: so rare failures that the log happens not to hold are allowed for. A verdict is refused
+("not enough data") while all deciding rows together are worth fewer than 50, or more than 5 % of
+the target's requests fall to arms that were never tried in their cell. Both limits are measured:
+under 50 effective rows the normal interval covers the truth in 78 to 92 % of logs instead of 95 %,
+from 50 on this one does in 93 to 96 %.
 Fails when rewards are missing for a reason that the log does not hold, or when the logging policy
 never tried what the target wants: that is refused too.
 Source: Dudik, Langford and Li 2011; Swaminathan and Joachims 2015; Chernozhukov et al. 2018.
