@@ -36,7 +36,8 @@ def active_routes(revisions: Revisions, *, access: Access) -> APIRouter:
         shown = request.headers.get("authorization", "").encode()
         if not access.allows(shown) and not (access.keyed and access.person(shown)):
             raise Refusal("unknown_key", "this is neither the collector's token nor a key")
-        known = request.headers.get("if-none-match", "").strip()
+        # The comparison is a weak one: a proxy may have marked the tag as weak.
+        known = request.headers.get("if-none-match", "").strip().removeprefix("W/")
         found = await revisions.wait_async(known, seconds=wait if known else 0.0)
         headers = {"etag": found.standing.etag, "cache-control": "no-cache"}
         if found.standing.etag == known:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from collector import holds, revision_book
@@ -66,20 +67,25 @@ class Revisions:
         self._changed = threading.Condition()
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._known: tuple[int, int | None, Active] | None = None  # from, until, what
+        self._generation = 0  # counts changes, so that none is overwritten by what was before
         self._closed = False
 
     def active(self) -> Active:
         """Return what is in force now; expired pins and freezes have no part in it."""
         now_ns = self.clock.now_ns()
         with self._changed:
-            if self._known is not None:
-                since, until, found = self._known
-                if since <= now_ns and (until is None or now_ns < until):
-                    return found
-            with self.desk.transaction() as change:
-                found, until = active_in(change, now_ns)
-            self._known = (now_ns, until, found)
-            return found
+            known, generation = self._known, self._generation
+        if known is not None:
+            since, until, found = known
+            if since <= now_ns and (until is None or now_ns < until):
+                return found
+        # The desk is read outside the lock: whoever holds the desk may want to wake others.
+        with self.desk.transaction() as change:
+            found, until = active_in(change, now_ns)
+        with self._changed:
+            if generation == self._generation:
+                self._known = (now_ns, until, found)
+        return found
 
     def submit(
         self,
@@ -171,6 +177,7 @@ class Revisions:
         """Tell whoever waits that something may have changed."""
         with self._changed:
             self._known = None
+            self._generation += 1
             self._changed.notify_all()
             for loop, event in self._waiting:
                 with suppress(RuntimeError):  # a loop that has ended waits for nothing
@@ -179,13 +186,18 @@ class Revisions:
     def wait(self, etag: str, *, seconds: float) -> Active:
         """Return what is in force once its entity tag is not ``etag``, or after ``seconds``."""
         ends = self.clock.monotonic() + seconds
-        with self._changed:
-            while True:
-                found = self.active()
-                left = min(ends - self.clock.monotonic(), self._seconds_left())
-                if found.standing.etag != etag or self._closed or left <= 0:
-                    return found
-                self._changed.wait(left)
+        while True:
+            with self._changed:
+                generation = self._generation
+            found = self.active()
+            left = min(ends - self.clock.monotonic(), self._seconds_left())
+            if found.standing.etag != etag or self._closed or left <= 0:
+                return found
+            with self._changed:
+                self._changed.wait_for(partial(self._past, generation), timeout=left)
+
+    def _past(self, generation: int) -> bool:
+        return self._generation != generation
 
     async def wait_async(self, etag: str, *, seconds: float) -> Active:
         """Do what ``wait`` does, without a thread of its own."""

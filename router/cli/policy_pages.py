@@ -24,11 +24,7 @@ def show_list(screen: Screen, found: Plain) -> None:
     share = "" if found["rollout"] == 1.0 else f", for {found['rollout']:.0%} of sessions"
     screen.say(f"in force: {found['active']}{since}{share}", style="bold")
     for hold in found["holds"]:
-        what = "frozen" if hold["kind"] == "freeze" else f"pinned to {hold['arm']}"
-        role = "all roles" if hold["role"] == "*" else hold["role"]
-        screen.say(
-            f"{role}: {what} by {hold['owner']} until {when(hold['until_ns'])}: {hold['reason']}"
-        )
+        show_hold(screen, hold)
     if not found["revisions"]:
         screen.say("no revision yet")
         return
@@ -40,6 +36,14 @@ def show_list(screen: Screen, found: Plain) -> None:
             one["trigger"], remark,
         )  # fmt: skip
     screen.show(table)
+
+
+def show_hold(screen: Screen, hold: Plain) -> None:
+    """Show one pin or freeze."""
+    what = "frozen" if hold["kind"] == "freeze" else f"pinned to {hold['arm']}"
+    role = "all roles" if hold["role"] == "*" else hold["role"]
+    until = "until thawed" if hold["until_ns"] is None else f"until {when(hold['until_ns'])}"
+    screen.say(f"{role}: {what} by {hold['owner']} {until}: {hold['reason']}")
 
 
 def show_revision(screen: Screen, one: Plain) -> None:

@@ -16,7 +16,7 @@ from collector.revisionfile import parsed
 from router.cli import options
 from router.cli.asking import Console
 from router.cli.output import Screen
-from router.cli.policy_pages import show_difference, show_list, show_preview
+from router.cli.policy_pages import show_difference, show_hold, show_list, show_preview
 from telemetry.errors import ConfigError
 
 ACTIVE: Final = "active"
@@ -336,6 +336,8 @@ def _post(
         value = answer.get(name)
         if value:
             screen.say(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+    if answer.get("hold"):
+        show_hold(screen, answer["hold"])
     if answer.get("unchanged"):
         screen.say("it was in force already")
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from collector.access import Access, Key, Level
+from collector.refusals import Refusal
 from learning.revision import Revision
 from learning.standing import parse
 from telemetry.records import Arm, OnFail
@@ -204,11 +205,30 @@ async def test_a_proposal_whose_parent_is_gone_is_stale(start: Start) -> None:
     assert shown["stale"] == "another revision than its parent is in force"
 
 
-async def test_a_revision_of_another_policy_is_refused(start: Start) -> None:
+async def test_what_was_made_under_another_policy_is_refused_with_the_reason(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     panel = await begin(start)
-    other = Revision(policy_hash="p0", parent=None, shares={}, evidence={})
-    with pytest.raises(Exception, match="made under policy p0"):
-        submit(panel.running, other)
+    first = revision(0.2)
+    second = revision(0.3, parent=first.revision_id)
+    submit(panel.running, first, activate=True)
+    submit(panel.running, second, activate=True)
+    third = revision(0.4, parent=second.revision_id)
+    submit(panel.running, third)
+    monkeypatch.setattr(panel.running.revisions, "terms", lambda: terms(policy_hash="p2"))
+    with pytest.raises(Refusal, match="made under policy p1, but the present one is p2"):
+        submit(panel.running, revision(0.5, parent=second.revision_id))
+    for path, body in (
+        (f"revisions/{third.revision_id}/approve", OVERRIDE),
+        (f"revisions/{third.revision_id}/shadow", {}),
+        ("activate", {"revision": first.revision_id}),
+        ("rollback", {"reason": "r"}),
+    ):
+        status, refusal = await panel.post(path, body)
+        assert (status, refusal["error"]["code"]) == (409, "stale_policy"), path
+    _, shown = await panel.get(f"/api/policy/revisions/{third.revision_id}")
+    assert shown["stale"] == "made under another policy"
+    assert (await panel.post("rollback", {"reason": "r", "to": "declared"}))[0] == 200
 
 
 async def test_the_same_key_gets_the_same_answer_and_happens_once(start: Start) -> None:

@@ -185,5 +185,18 @@ async def test_gateways_fetch_the_standing_policy_and_304_when_it_is_theirs(star
     ) as answer:
         assert answer.status == 304
         assert await answer.read() == b""
+    async with running.session.get(
+        address, headers={**shown, "if-none-match": f"W/{found.etag}"}
+    ) as answer:
+        assert answer.status == 304
     async with running.session.get(address, headers=shown, params={"wait": "31"}) as answer:
         assert answer.status == 422
+
+
+def test_nobody_waits_for_one_who_wakes_while_holding_the_desk(revisions: Revisions) -> None:
+    asked = threading.Thread(target=revisions.active, daemon=True)
+    with revisions.desk.transaction():
+        asked.start()  # wants the desk
+        revisions.wake()  # wants what a reader of the desk might hold
+    asked.join(timeout=10)
+    assert not asked.is_alive()

@@ -98,7 +98,7 @@ async def test_rolling_back_freezes_and_thawing_ends_it(person: Person) -> None:
     code, _, err = await person.types("policy", "rollback", "--reason", "more")
     assert (code, "nothing to undo" in err) == (1, True)
     _, out, _ = await person.types("policy", "list")
-    assert f"worker: frozen by local until -: rolled back {first}: complaints" in out
+    assert f"worker: frozen by local until thawed: rolled back {first}: complaints" in out
     assert (await person.told("policy", "thaw"))["ended"] == ["worker"]
     back = await person.told("policy", "activate", first)
     assert back["active"] == first
