@@ -98,8 +98,12 @@ def worsened(pool: Floats, *, mean: float, rng: np.random.Generator) -> Floats:
 
     A pool that is worse already is returned as it is.
     """
-    now = float(pool.mean())
-    if mean <= now or now >= 1.0:
+    lacking = (mean - float(pool.mean())) * len(pool)
+    if lacking <= 0:
         return pool
-    turned = rng.random(len(pool)) < (mean - now) / (1.0 - now)
-    return np.where(turned, 1.0, pool)
+    order = rng.permutation(len(pool))
+    gained = np.cumsum(1.0 - pool[order])
+    count = int(np.searchsorted(gained, lacking)) + 1
+    changed = pool.copy()
+    changed[order[:count]] = 1.0
+    return changed

@@ -5,7 +5,7 @@ expect, are simulated from the role's last outcomes; from made-up ones, which th
 there are too few.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -52,6 +52,7 @@ class _Case:
     good: Floats
     effects: tuple[tuple[str, Floats], ...]
     made_up: bool
+    times_ns: Sequence[int] = ()  # of the outcomes, in order
 
 
 def explain(
@@ -91,7 +92,8 @@ def _errors(
         case = _CASES[rule.name](store, terms, role, watched, rng)
     if case is None:
         return {"errors": "nothing is configured for it: no threshold, no errors to state"}
-    quarter = _per_quarter(watched)
+    times = case.times_ns or (() if watched is None else watched.times_ns)
+    quarter = _per_quarter(times)
     counted = min(quarter, STEPS_MAX)
     result: dict[str, Any] = {
         "errors": "bounds hold for any traffic; the rest is simulated",
@@ -124,12 +126,11 @@ _EXACT: Final = {
 }
 
 
-def _per_quarter(watched: Watched | None) -> int:
-    """Return how many outcomes a quarter brings at the pace of the last ones; 2,600 if unknown."""
-    times = [] if watched is None else watched.times_ns
-    if len(times) < 2 or times[-1] <= times[0]:
+def _per_quarter(times_ns: Sequence[int]) -> int:
+    """Return how many outcomes a quarter brings at the pace of these; 2,600 if unknown."""
+    if len(times_ns) < 2 or times_ns[-1] <= times_ns[0]:
         return 2_600
-    return max(1, round(QUARTER_NS * (len(times) - 1) / (times[-1] - times[0])))
+    return max(1, round(QUARTER_NS * (len(times_ns) - 1) / (times_ns[-1] - times_ns[0])))
 
 
 # One maker per sequential alert -----------------------------------------------------------------
@@ -165,6 +166,7 @@ def _quality(level: str) -> Maker:
                 (f"mean {mean:.2f}", worsened(good, mean=1.0 - mean, rng=rng)) for mean in means
             ),
             made_up=made_up,
+            times_ns=[row["start_ns"] for row in reversed(rows)],
         )
 
     return make
@@ -200,6 +202,7 @@ def _cost(
             (f"cost x {rise:g}", np.minimum(costs * rise, clip) / clip) for rise in RISES
         ),
         made_up=made_up,
+        times_ns=[row["start_ns"] for row in reversed(rows)],
     )
 
 

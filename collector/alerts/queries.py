@@ -78,12 +78,12 @@ ORDER BY d.n * (1 - d.mean) DESC LIMIT 5
 """
 # Outcomes of a role as they were, for working out the run lengths of its own traffic.
 SCORES: Final = """
-SELECT quality FROM decisions
+SELECT start_ns, quality FROM decisions
 WHERE quality IS NOT NULL AND ($role IS NULL OR role = $role)
 ORDER BY start_ns DESC LIMIT $most
 """
 COSTS: Final = """
-SELECT cost_usd FROM tasks
+SELECT start_ns, cost_usd FROM tasks
 WHERE cost_usd IS NOT NULL AND ($role IS NULL OR role = $role)
 ORDER BY start_ns DESC LIMIT $most
 """
