@@ -11,6 +11,7 @@ from collector.access import LOCAL, Access, Level, Person, is_loopback
 from collector.refusals import Refusal, body_of
 
 GUARDED: Final = "/api/"
+BODY_BYTES_MAX: Final = 8_388_608
 # Gateways use these, with the senders' token; the routes look at it themselves.
 SENDERS: Final = frozenset({"/api/budgets/lease", "/api/policy/active"})
 # Sums over roles and time: no single step, no text of anybody.
@@ -34,13 +35,14 @@ class Guard:
         await self._app(scope, receive, send)
 
     def _look(self, scope: Scope) -> None:
+        headers = dict(scope["headers"])
+        _refuse_large(headers)
         if scope["path"] in SENDERS or not self._access.keyed:
             return
         wanted = Level.ANALYTICS if scope["path"] in SUMS else Level.VIEWER
         if scope["method"] not in ("GET", "HEAD") and scope["path"] != "/api/sql":
             wanted = Level.APPROVER
-        authorization = dict(scope["headers"]).get(b"authorization", b"")
-        require(self._access.person(authorization), wanted)
+        require(self._access.person(headers.get(b"authorization", b"")), wanted)
 
 
 def require(person: Person | None, wanted: Level) -> Person:
@@ -86,6 +88,13 @@ def acting(request: Request, access: Access) -> Person:
                 hint="add [[collector.keys]] to tierwise.toml",
             )
     return person
+
+
+def _refuse_large(headers: dict[bytes, bytes]) -> None:
+    length = headers.get(b"content-length", b"0")
+    unstated = b"transfer-encoding" in headers
+    if unstated or not length.isdigit() or int(length) > BODY_BYTES_MAX:
+        raise Refusal("too_large", f"at most {BODY_BYTES_MAX} bytes, with their length stated")
 
 
 async def _refuse(refusal: Refusal, send: Send) -> None:

@@ -14,6 +14,7 @@ REFUSALS: Final[dict[str, Code]] = {
     "inconclusive": Code(409, "The preview cannot show that the floors hold; say why to override."),
     "no_policy": Code(409, "The collector was started without a policy."),
     "not_held": Code(409, "There is no such pin or freeze."),
+    "too_large": Code(413, "The body is over 8 MiB, or does not state its length."),
     "invalid_field": Code(422, "A field has the wrong type, is missing or is out of range."),
     "key_reused": Code(422, "The Idempotency-Key came before with another request."),
     "missing_base": Code(428, "If-Match is missing: the change must name what it was made for."),

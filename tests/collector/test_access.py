@@ -1,5 +1,7 @@
 """Keys: who may read, who may change, and who is told to go away."""
 
+import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +135,16 @@ async def test_without_keys_the_console_reads_as_before(start: Start, tmp_path: 
     running = await start(token="s3nder")
     assert await status(running, "/api/roles") == 200
     assert await status(running, "/api/decisions") == 200
+
+
+async def test_bodies_are_bounded_before_they_are_read(start: Start) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    running = await start()
+    address = running.console + "/api/policy/freeze"
+    async with running.session.post(address, data=endless()) as answer:
+        assert answer.status == 413
+    async with running.session.post(address, data=io.BytesIO(bytes(8_388_609))) as answer:
+        assert answer.status == 413
+        assert (await answer.json())["error"]["code"] == "too_large"
