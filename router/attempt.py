@@ -31,6 +31,7 @@ DOWN: Final = frozenset({408, 429})
 KEYLESS: Final = frozenset({401, 402})
 DENIED: Final = KEYLESS | {403}
 OPENING_BYTES_MAX: Final = 16_384  # of a stream, held back until its first event is whole
+UNREAD_BYTES_MAX: Final = 8_192  # of a relayed stream
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -256,27 +257,32 @@ class Call:
         reader: StreamReader,
         out: list[bytes],
     ) -> None:
-        """Send what there is and what comes, as it comes; a broken stream ends with an error."""
+        """Send what there is and what comes, as it comes; a broken stream ends with an error.
+
+        Bytes leave when the loop is next given a turn, so all reading waits until then: little by
+        little once much has passed, the rest at the end.
+        """
         exchange, send = self._exchange, self._way.send
         await reply.start(exchange, answer, send, trial=self._trial, length_known=False)
         try:
             for piece in out:
-                await self._pass_on(piece, reader)
+                await self._pass_on(piece)
             async for piece in pieces:
-                await self._pass_on(reader.feed(piece), reader)
-            await self._pass_on(reader.end(), reader)
+                reader.keep_up(UNREAD_BYTES_MAX)
+                await self._pass_on(reader.feed(piece))
+            await self._pass_on(reader.end())
         except UpstreamError as error:
             self._trial.error_type = error.type
             await reply.piece(reply.error_event(exchange, error), send)
         else:
             if self._broke_off(reader):
                 await reply.piece(self._break_event(), send)
+        finally:
+            self._trial.reading = reader.reading
 
-    async def _pass_on(self, out: bytes, reader: StreamReader) -> None:
-        """Send first, read afterwards."""
+    async def _pass_on(self, out: bytes) -> None:
         if out:
             await reply.piece(out, self._way.send)
-        self._trial.reading = reader.reading
         self._exchange.keep_text(self._trial, out)
 
     def _broke_off(self, reader: StreamReader) -> bool:

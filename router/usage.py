@@ -115,9 +115,11 @@ class StreamReader:
         self._read = _EVENTS[dialect]
         self._splitter = sse.Splitter()
         self._passed: list[bytes] = []  # chunks, or events where frames are hidden
+        self._behind_bytes = 0  # of what was fed and not read
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes of the stream; return those that go on."""
+        self._behind_bytes += len(chunk)
         if not self._hide_usage:
             self._passed.append(chunk)
             return chunk
@@ -135,6 +137,11 @@ class StreamReader:
         self._passed.append(rest)
         return b"" if _is_usage_frame(rest) else rest
 
+    def keep_up(self, behind_bytes_max: int) -> None:
+        """Read if more than so many bytes wait to be read, so that they stay few."""
+        if self._behind_bytes > behind_bytes_max:
+            self._read_passed()
+
     @property
     def reading(self) -> Reading:
         """What the stream has said so far."""
@@ -142,7 +149,7 @@ class StreamReader:
         return self._reading
 
     def _read_passed(self) -> None:
-        passed, self._passed = self._passed, []
+        passed, self._passed, self._behind_bytes = self._passed, [], 0
         for part in passed:
             if self._hide_usage:
                 self._event(part)
