@@ -77,6 +77,7 @@ class Revisions:
 
     async def start(self) -> None:
         """Decide by the last good standing policy of the disk, and listen until ``close``."""
+        self._meters.revision_active(False)
         await self._remember()
         self._talk = asyncio.create_task(self._listen())
 
