@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from collector.recent_steps import Recent, Step, given
 from evals.bounds import normal
-from evals.ope import Estimate, Log, dr_rows, evaluate
+from evals.ope import EFFECTIVE_MIN, Estimate, Log, dr_rows, evaluate
 from evals.worlds import Floats
 from learning.revision import Revision
 from telemetry.records import Arm
@@ -28,6 +28,7 @@ from telemetry.terms import Terms
 SLACK: Final = 0.02  # of mean quality: a shortfall that nobody would act upon
 STEPS_DEFAULT: Final = 20_000
 STEPS_MAX: Final = 100_000
+FALLS_BACK: Final = "it goes back to the declared table"
 MOVES: Final = 1e-9  # a change of shares beyond rounding
 
 Word = Literal["unchanged", "falls back", "clears", "misses", "inconclusive", "no floor"]
@@ -93,9 +94,17 @@ def impact(
     by_role: dict[str, list[Step]] = {}
     for step in recent.steps:
         by_role.setdefault(step.role, []).append(step)
-    unseen = _moved_roles(candidate, base) - set(by_role)
     roles = [_role(role, steps, candidate, base, terms) for role, steps in sorted(by_role.items())]
-    roles += [_unseen(role, candidate, terms) for role in sorted(unseen)]
+    moved = _moved_roles(candidate, base)
+    roles = [
+        _unproven(role, candidate, terms)
+        if role.moves == 0.0 and role.role in moved and _few(by_role[role.role])
+        else role
+        for role in roles
+    ]
+    roles += [
+        _unproven(_absent(role, terms), candidate, terms) for role in sorted(moved - set(by_role))
+    ]
     moving = [role for role in roles if role.moves > 0]
     times = [step.at_ns for step in recent.steps]
     bad = [role for role in roles if role.verdict in ("inconclusive", "misses")]
@@ -119,21 +128,32 @@ def _moved_roles(candidate: Revision | None, base: Revision | None) -> set[str]:
     return {cell.partition("|")[0] for cell in {*old, *new} if old.get(cell) != new.get(cell)}
 
 
-def _unseen(role: str, candidate: Revision | None, terms: Terms) -> RoleImpact:
-    """A role that the revision moves and nobody asked lately."""
+def _few(steps: Sequence[Step]) -> bool:
+    """Say whether so few steps could move that none moving says nothing."""
+    return sum(step.free for step in steps) < EFFECTIVE_MIN
+
+
+def _absent(role: str, terms: Terms) -> RoleImpact:
+    """A role that nobody asked lately."""
     declared = terms.of(role)
-    shares = [
-        arms
-        for cell, arms in ({} if candidate is None else candidate.shares).items()
-        if cell.partition("|")[0] == role
-    ]
-    back = all(declared is not None and arms.get(str(declared.declared)) == 1.0 for arms in shares)
     return RoleImpact(
         role=role, steps=0, moves=0.0, usd_now=None, usd_change=None, quality=None,
         quality_snips=None, floor=None if declared is None else declared.floor, margin=None,
-        graded=0, effective_rows=None, verdict="falls back" if back else "inconclusive",
-        why="it goes back to the declared table" if back else "no recent step of it is in the log",
+        graded=0, effective_rows=None, verdict="unchanged", why="",
     )  # fmt: skip
+
+
+def _unproven(found: RoleImpact, candidate: Revision | None, terms: Terms) -> RoleImpact:
+    """A role that the revision moves, with no recent step in what it moves."""
+    declared = terms.of(found.role)
+    shares = [
+        arms
+        for cell, arms in ({} if candidate is None else candidate.shares).items()
+        if cell.partition("|")[0] == found.role
+    ]
+    if all(declared is not None and arms.get(str(declared.declared)) == 1.0 for arms in shares):
+        return replace(found, verdict="falls back", why=FALLS_BACK)
+    return replace(found, verdict="inconclusive", why="no recent step that it moves is in the log")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -282,7 +302,7 @@ def _verdict(
     if moves <= MOVES:
         return "unchanged", "no step moves"
     if _falls_back(replay):
-        return "falls back", "it goes back to the declared table"
+        return "falls back", FALLS_BACK
     if floor is None:
         return "no floor", "it has no quality floor to keep"
     return _against(floor, quality)

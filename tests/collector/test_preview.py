@@ -119,6 +119,18 @@ def test_a_role_that_nobody_asked_lately_is_inconclusive_unless_it_falls_back() 
     assert (back.roles[0].verdict, back.blocked) == ("falls back", ())
 
 
+def test_a_moved_cell_without_steps_proves_nothing_in_a_role_with_few() -> None:
+    tools = revision(0.5, cell="worker||tools")
+    for count, verdict in ((20, "inconclusive"), (30, "unchanged")):
+        found, worker = looked(half(count, small=0.97), tools)
+        assert (worker.verdict, worker.moves, found.inconclusive) == (
+            verdict, 0.0, verdict == "inconclusive",
+        )  # fmt: skip
+    pinned = half(100, small=0.97, free=False)
+    assert looked(pinned, revision(0.5))[1].verdict == "inconclusive"
+    assert looked(pinned, None, revision(0.5))[1].verdict == "falls back"
+
+
 def test_a_role_without_a_floor_blocks_nothing() -> None:
     recent = Recent(steps=tuple(half(100, small=0.1)), others=0)
     found = impact(revision(0.5), None, recent, terms(role("worker", floor=None)))

@@ -60,7 +60,9 @@ async def test_a_proposal_is_shown_approved_and_served(start: Start) -> None:
     ]
     _, log = await panel.get("/api/audit-log", limit="1")
     assert log["rows"][0]["reason"] == "a pilot"
-    assert log["rows"][0]["after"]["overridden"] == ["worker: no recent step of it is in the log"]
+    assert log["rows"][0]["after"]["overridden"] == [
+        "worker: no recent step that it moves is in the log"
+    ]
 
 
 async def test_what_the_preview_cannot_prove_is_not_approved_without_a_word(start: Start) -> None:
@@ -69,7 +71,7 @@ async def test_what_the_preview_cannot_prove_is_not_approved_without_a_word(star
     submit(panel.running, proposal)
     status, refusal = await panel.post(f"revisions/{proposal.revision_id}/approve")
     assert (status, refusal["error"]["code"]) == (409, "inconclusive")
-    assert "no recent step" in refusal["error"]["message"]
+    assert "no recent step that it moves" in refusal["error"]["message"]
     assert await status_of(panel, proposal) == "proposed"
 
 

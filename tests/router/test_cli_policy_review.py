@@ -79,7 +79,7 @@ async def test_a_proposal_is_read_and_approved(person: Person) -> None:
 async def test_what_the_preview_objects_to_needs_an_override(person: Person) -> None:
     proposal = person.submits(0.5)
     _, out, _ = await person.types("policy", "preview", proposal)
-    assert "blocks: worker: no recent step of it is in the log" in out
+    assert "blocks: worker: no recent step that it moves is in the log" in out
     code, _, err = await person.types("policy", "approve", proposal)
     assert code == 1
     assert "the preview objects" in err
