@@ -21,7 +21,7 @@ CELLS_MAX: Final = 12  # of one role; the busiest
 CELL_ATTEMPTS_MIN: Final = 50.0  # a cell with fewer decisions teaches its role's common cell
 TAKE_OVER: Final = 0.8  # share of a tier's last attempts that makes another version the current one
 HOUR_NS: Final = 3_600_000_000_000
-BLOCK_DECISIONS: Final = 20_000
+BLOCK_DECISIONS: Final = 1_000
 
 Versions = Mapping[str, str]  # tier -> model as the policy names it @ version as returned
 
@@ -132,8 +132,8 @@ class Archive:
             trusted=trusted,
             all=whole,
             usage=_usage(attempts),
-            labels=sum(row["labels"] for row in words),
-            shared=sum(row["shared"] for row in words),
+            labels=float(sum(row["labels"] for row in words)),
+            shared=float(sum(row["shared"] for row in words)),
             checks_only=checks_only,
         )
 

@@ -35,11 +35,14 @@ class Carried:
     cheaper_ns: int = 0
 
     def alarmed(self, tier: str, change: Change, *, minute: int) -> "Carried":
-        """Return it after an alarm: older evidence of the tier counts no more."""
+        """Return it after an alarm in ``minute``: evidence of the tier counts from the next one.
+
+        The minute itself may hold both what was and what is now.
+        """
         demoted = self.demoted | {tier} if change is Change.WORSE else self.demoted - {tier}
         return replace(
             self,
-            since={**self.since, tier: max(minute, self.since.get(tier, 0))},
+            since={**self.since, tier: max(minute + 1, self.since.get(tier, 0))},
             demoted=demoted,
         )
 

@@ -57,7 +57,7 @@ class Plan:
             arms, after = self.aim.derived.arms, self.passed.shares[row]
             found[self.aim.cells[row]] = {
                 "floor": self.aim.floor,
-                "labels": round(self.evidence.labels, 3),
+                "labels": round(float(self.evidence.labels), 3),
                 "quality": round(quality, 6),
                 "quality_lower": round(lower, 6),
                 "cell_quality_before": round(float(self.current[row] @ arms.quality[row]), 6),

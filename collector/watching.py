@@ -23,7 +23,7 @@ from learning.watch import Watch
 from telemetry.terms import Terms
 
 SETTLE_NS: Final = 5_000_000_000  # a chain's spans and verdicts arrive within so long
-BLOCKS_MAX: Final = 24  # per tick; more history is watched in the ticks after
+BLOCKS_MAX: Final = 30  # per tick; more history is watched in the ticks after
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

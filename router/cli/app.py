@@ -22,6 +22,7 @@ from router.cli.export import export
 from router.cli.gateway import gateway
 from router.cli.init import init
 from router.cli.launch import launch
+from router.cli.learn import learn
 from router.cli.ope import ope
 from router.cli.output import Screen
 from router.cli.policy import policy
@@ -63,6 +64,7 @@ def build() -> typer.Typer:
     app.add_typer(alerts)
     for reading in (launch, audit, roles, drift, explain, sql, export):
         app.command()(reading)
+    app.command()(learn)
     app.command()(replay)
     app.command()(ope)
     app.add_typer(bench)
