@@ -375,6 +375,43 @@ async def test_of_two_decisions_on_one_base_exactly_one_takes_place(start: Start
     assert verdict["whole"] is True
 
 
+async def test_the_list_is_read_in_pages_and_by_status(start: Start) -> None:
+    panel = await begin(start)
+    ids: list[str] = []
+    for number in range(5):
+        made = revision(number / 10, parent=ids[-1] if ids else None)
+        ids.append(made.revision_id)
+        submit(panel.running, made, activate=True)
+    _, first = await panel.get("/api/policy/revisions", limit="3")
+    assert [one["id"] for one in first["revisions"]] == ids[:1:-1]
+    before = str(first["next_before"])
+    _, rest = await panel.get("/api/policy/revisions", limit="3", before=before)
+    assert [one["id"] for one in rest["revisions"]] == ids[1::-1]
+    assert rest["next_before"] is None
+    _, active = await panel.get("/api/policy/revisions", status="active")
+    assert [one["id"] for one in active["revisions"]] == ids[-1:]
+    assert (active["revisions"][0]["served_ns"], active["revisions"][0]["stale"]) == (
+        panel.running.clock.now_ns(), None,
+    )  # fmt: skip
+
+
+async def test_questions_that_make_no_sense_are_answered_so(start: Start) -> None:
+    panel = await begin(start)
+    for path, query, wanted in (
+        ("revisions", {"status": "lost"}, 422),
+        ("revisions", {"limit": "0"}, 422),
+        ("revisions/active", {}, 404),  # the declared policy is no revision
+        ("revisions/%00", {}, 404),
+        ("diff", {"after": "0" * 16}, 404),
+        ("diff", {"after": "active", "before": "declared"}, 200),
+        ("diff", {"steps": "100001"}, 422),
+        ("preview", {}, 422),
+        ("preview", {"revision": "declared"}, 200),
+        ("export", {}, 404),
+    ):
+        assert (await panel.get(f"/api/policy/{path}", **query))[0] == wanted, (path, query)
+
+
 async def test_viewers_read_and_approvers_change_under_their_names(start: Start) -> None:
     keys = (
         Key(name="vic", level=Level.VIEWER, secret="v"),
