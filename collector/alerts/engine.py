@@ -52,6 +52,7 @@ class Seen:
 
     alerts: tuple[Alert, ...] = ()
     evidence: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    ticks: int = 0  # that were committed since the start
 
 
 class Alerts:
@@ -269,6 +270,7 @@ class Alerts:
         self.seen = Seen(
             alerts=tuple(a for a in kept if a.standing.state is not State.INACTIVE),
             evidence={key: each.evidence for key, each in books.every().items()},
+            ticks=self.seen.ticks + 1,
         )
 
     def _told(self, change: Transaction, alert: Alert, now_ns: int) -> Alert:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from collector.alerts.engine import Seen
@@ -28,7 +28,7 @@ class Gauges(Collector):
         self._sides = sides
 
     def collect(self) -> Iterable[Metric]:
-        """Yield the three families."""
+        """Yield the four families."""
         seen = self._seen()
         state = GaugeMetricFamily(
             "tierwise_collector_alert_state",
@@ -55,4 +55,8 @@ class Gauges(Collector):
         )
         for key, value in sorted(seen.evidence.items()):
             evidence.add_metric(key, value)
-        yield from (state, armed, evidence)
+        ticks = CounterMetricFamily(
+            "tierwise_collector_alert_ticks", "Looks at all alerts that were committed"
+        )
+        ticks.add_metric((), seen.ticks)
+        yield from (state, armed, evidence, ticks)
