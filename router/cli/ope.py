@@ -1,11 +1,10 @@
 """`tierwise ope`: what another policy would have earned, from the decisions that are logged."""
 
-import contextlib
 import os
 import re
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +14,12 @@ import duckdb
 import typer
 from rich.table import Table
 
-from collector.desk import desk_path
+from collector.reader import Reader
 from learning.arms import Chain, chain
 from learning.revision import Revision, fitted, parse, parse_arm
 from router.cli import exits, options
 from router.cli.output import Screen
-from router.cli.stored import opened, store_path
+from router.cli.stored import opened
 from router.policy import Policy
 from router.roles import DEFAULT
 from router.route import Route
@@ -32,6 +31,7 @@ from telemetry.records import Arm, Dialect
 if TYPE_CHECKING:
     from evals.logged import Group, Target, Worth
 
+PAGE = 10_000  # the most that the console returns at once
 UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -63,22 +63,20 @@ def ope(  # noqa: PLR0913 - each parameter is a flag
     Only decisions drawn by chance can tell: where the log never tried what the policy wants, the
     answer is "not enough data" and the exit code 1. docs/replay.md says how to read it.
     """
-    from evals.logged import COLUMNS, logged, worth  # noqa: PLC0415 - only here
+    from evals.logged import logged, worth  # noqa: PLC0415 - only here
 
     screen = Screen(json=json)
-    derived = None if revision is None else _revision(revision, config=config, store=store)
+    derived = None
+    if revision is not None:
+        derived = _revision(revision, lambda: opened(config, console=console, store=store))
     target = _target(config, policy, derived)
     start = None if since is None else instant(since, now=time.time())
     if file:
         table = _exported(file, since=start)
     else:
-        query = f"SELECT {', '.join(COLUMNS)} FROM v_decisions"  # noqa: S608 - constants only
-        if start is not None:
-            query += f" WHERE started_at >= make_timestamp({int(start * 1e6)})"
         with opened(config, console=console, store=store) as reader:
-            found = reader.sql(query + " ORDER BY started_at DESC", rows_max=rows)
-        table = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-        if found.truncated:
+            table = _stored(reader, since=start, rows=rows)
+        if len(table) == rows:
             screen.note(f"only the newest {rows:,} decisions are read; --since takes fewer")
     steps, left = logged(table)
     worths, fixed = worth(steps, target)
@@ -108,6 +106,30 @@ def instant(text: str, *, now: float) -> float:
             f"--since: {text!r} is neither an age nor a date", hint="such as 24h or 2026-05-01"
         ) from error
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _stored(reader: Reader, *, since: float | None, rows: int) -> list[dict[str, Any]]:
+    """Read the newest decisions of the store, page by page.
+
+    Decisions that arrive meanwhile push others onto the next page, hence once more into sight.
+    """
+    from evals.logged import COLUMNS  # noqa: PLC0415 - only here
+
+    names = ("decision_id", *COLUMNS)
+    where = "" if since is None else f" WHERE started_at >= make_timestamp({int(since * 1e6)})"
+    table: dict[str, dict[str, Any]] = {}
+    for start in range(0, rows, PAGE):
+        size = min(PAGE, rows - start)
+        found = reader.sql(
+            f"SELECT {', '.join(names)} FROM v_decisions{where} "  # noqa: S608 - constants only
+            f"ORDER BY started_at DESC, decision_id LIMIT {size} OFFSET {start}",
+            rows_max=size,
+        )
+        for row in found.rows:
+            table[str(row[0])] = dict(zip(names, row, strict=True))
+        if len(found.rows) < size:
+            break
+    return list(table.values())
 
 
 def _exported(files: list[Path], *, since: float | None) -> list[dict[str, Any]]:
@@ -191,40 +213,33 @@ def _cells(group: "Group") -> Iterator[str]:
     yield f"{group.role}||"
 
 
-def _revision(name: str, *, config: Path, store: Path | None) -> Revision:
-    """Read a revision from a JSON file, or by its id from the desk beside the store.
+def _revision(name: str, reading: Callable[[], AbstractContextManager[Reader]]) -> Revision:
+    """Read a revision from a JSON file, or by its id from the collector's book.
 
     Raises:
         ConfigError: there is none of that name.
     """
     path = Path(name)
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
-    else:
-        text = _from_desk(name, desk_path(store_path(config, store=store)))
-    try:
-        return parse(text)
-    except ValueError as error:
+        try:
+            return parse(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ConfigError(
+                f"--revision: {name}: {error}", hint="give a revision as the collector made it"
+            ) from error
+    with reading() as reader:
+        found = reader.revision(name)
+    if found is None:
         raise ConfigError(
-            f"--revision: {name}: {error}", hint="give a revision as the collector made it"
-        ) from error
-
-
-def _from_desk(name: str, desk: Path) -> str:
-    """Return a revision's text; the desk is only read, its collector may be running."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"{desk.as_uri()}?mode=ro", uri=True)) as database:
-            row = database.execute("SELECT text FROM revisions WHERE id = ?", (name,)).fetchone()
-    except sqlite3.Error as error:
-        raise ConfigError(
-            f"--revision: {name!r} is no file, and {desk}: {error}", hint="name the right --store"
-        ) from error
-    if row is None:
-        raise ConfigError(
-            f"--revision: {name!r} is no file, and {desk} has no such revision",
+            f"--revision: {name!r} is no file, and the collector has no such revision",
             hint="give a revision's id, 16 hex digits, or the file that holds it",
         )
-    return str(row[0])
+    return Revision(
+        policy_hash=found["policy_hash"],
+        parent=found["parent"],
+        shares=found["shares"],
+        evidence=found["evidence"],
+    )
 
 
 def _show(

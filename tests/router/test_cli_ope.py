@@ -83,15 +83,16 @@ def test_a_revision_is_read_from_a_file_or_from_the_desk(
     assert ips["value"] == pytest.approx(0.25 * 0.75 + 0.75)
 
     store = tmp_path / "here.duckdb"
+    DuckDBStore(store, now_ns=NOW_NS).close()
     Desk(desk_path(store)).close()
     with sqlite3.connect(desk_path(store)) as desk:
         desk.execute(
             "INSERT INTO revisions (id, policy_hash, text, created_ns, author, trigger_name, note,"
-            " status, status_ns, status_by) VALUES (?, '', ?, 0, '', '', '', 'proposed', 0, '')",
+            " status, status_ns, status_by) VALUES (?, '', ?, 0, '', '', '{}', 'proposed', 0, '')",
             (revision.revision_id, revision.text),
         )
     desk.close()
-    at = ["--file", log, "--store", str(store), "--json"]
+    at = ["--file", log, "--store", str(store), "--console", "127.0.0.1:1", "--json"]
     assert run(["ope", *files, "--revision", revision.revision_id, *at]) == 0
     assert answer(capsys)["worths"][0]["estimates"][0]["value"] == pytest.approx(ips["value"])
     assert run(["ope", *files, "--revision", "0123456789abcdef", *at]) == 2
@@ -99,9 +100,13 @@ def test_a_revision_is_read_from_a_file_or_from_the_desk(
     assert run(["ope", *files, "--revision", log, *at]) == 2
 
 
-def test_the_stores_own_log_is_read(
-    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_stores_own_log_is_read_page_by_page(
+    files: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr("router.cli.ope.PAGE", 50)
     trace = Trace()
     for number in range(120):
         large = number % 2 == 1
