@@ -35,7 +35,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         each.close()
 
 
-QUICK = {"step_max": 1.0, "dwell_seconds": 0.0}
+QUICK: dict[str, Any] = {"step_max": 1.0, "dwell_seconds": 0.0}
 
 
 def test_the_loop_saves_where_it_may_falls_back_when_a_tier_fails_and_finds_recovery(
