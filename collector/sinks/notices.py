@@ -17,13 +17,14 @@ from collector.control import Room
 from collector.drift_report import DAY_SECONDS, SINCE_SECONDS, DriftReport, drift_report
 from collector.drift_weekly import Weekly
 from collector.guard import acting
+from collector.policy_news import PolicyNews
 from collector.sinks.opening import Surroundings
 from collector.sinks.poster import Poster, nothing_muted
 from telemetry.alerting import NotifyConfig
 from telemetry.config import TelemetryConfig
 from telemetry.errors import TierwiseError
 
-WEEKLY_LOOK_SECONDS: Final = 300.0
+LOOK_SECONDS: Final = 10.0
 
 log = logging.getLogger("tierwise.collector")
 
@@ -55,6 +56,7 @@ class Notices:
             rng=random.Random(),  # noqa: S311 - jitter, not a secret
             muted=muted,
         )
+        self._news = PolicyNews(room.desk)
         self._weekly = Weekly(room.desk, self.report, wanted=self._report_is_wanted)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -62,7 +64,7 @@ class Notices:
         """Begin to send; call it inside a running loop."""
         self._tasks = [
             asyncio.create_task(self.poster.run()),
-            asyncio.create_task(self._watch_the_week()),
+            asyncio.create_task(self._watch()),
         ]
 
     async def stop(self) -> None:
@@ -90,15 +92,17 @@ class Notices:
     def _report_is_wanted(self) -> bool:
         return any(config.drift_report for config in self._notify())
 
-    async def _watch_the_week(self) -> None:
+    async def _watch(self) -> None:
+        """Look for moves of the policy, and whether the week's report is due, until cancelled."""
         while True:
             try:
+                await asyncio.to_thread(self._news.look)
                 await asyncio.to_thread(self._weekly.look, self._room.clock.now_ns())
             except TierwiseError as error:
-                log.error("drift report: %s; tried again in five minutes", error)
-            except Exception:  # a report must not end the next one
-                log.exception("drift report failed; tried again in five minutes")
-            await asyncio.sleep(WEEKLY_LOOK_SECONDS)
+                log.error("news of the policy, drift report: %s; tried again soon", error)
+            except Exception:  # one report that fails must not end the next ones
+                log.exception("news of the policy or the drift report failed; tried again soon")
+            await asyncio.sleep(LOOK_SECONDS)
 
     def routes(self) -> APIRouter:
         """Return the routes of sinks and of the report."""
