@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from collector import auditlog
 from collector.alert_events import Enqueue, fingerprint, nowhere
 from collector.alerts import ledger, pace, supply
 from collector.alerts.books import Books
@@ -22,6 +23,7 @@ from collector.alerts.sighting import Sighting
 from collector.alerts.states import Look, Patience, Standing, State, advance
 from collector.alerts.steps import Steps
 from collector.alerts.tasks import Tasks
+from collector.auditlog import Deed
 from collector.desk import Desk, Transaction
 from collector.meters import Meters
 from collector.silences import Silence, all_of, muting
@@ -136,6 +138,11 @@ class Alerts:
             with self._desk.transaction() as change:
                 closed = [self._close(change, books, one, words, now_ns) for one in known]
                 books.save(change)
+                deed = Deed(actor=author, at_ns=now_ns, reason=comment)
+                labels = dict(alert.labels)
+                auditlog.append(
+                    change, deed, action="acknowledge", subject=mark, before=labels, after=words
+                )
             return closed[0]
 
     def _close(

@@ -1,0 +1,150 @@
+"""The alerts' routes over real HTTP: reading, silencing, acknowledging, and who may."""
+
+from typing import Any
+
+import pytest
+
+from collector.access import Access, Key, Level
+from tests.collector.alerts.test_over_http import Sender, caught_up, policy
+from tests.collector.conftest import Running, Start
+
+HOUR = 3_600 * 10**9
+
+
+async def ask(
+    running: Running, method: str, path: str, body: Any = None, **headers: str
+) -> tuple[int, Any, Any]:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with running.session.request(
+        method, running.console + path, json=body, headers=sent
+    ) as answer:
+        content = await answer.json() if answer.status != 304 else None
+        return answer.status, content, answer.headers
+
+
+async def dropped(start: Start) -> Running:
+    """Return a collector in which QualityLow of `drop` fires."""
+    running = await start(terms=policy("drop", "calm"))
+    sender = Sender(running)
+    await sender.send("drop", [1.0] * 40 + [0.0, 1.0] * 20, [100] * 80)
+    await sender.send("calm", [1.0] * 20, [100] * 20)
+    await caught_up(running, sender)
+    return running
+
+
+async def test_alerts_are_read_silenced_and_acknowledged(start: Start) -> None:
+    running = await dropped(start)
+    status, listed, headers = await ask(running, "GET", "/api/alerts?role=drop&state=firing")
+    assert status == 200
+    names = {each["name"]: each for each in listed["alerts"]}
+    assert {"QualityLow", "QualityWarn"} <= set(names)
+    mark = names["QualityLow"]["fingerprint"]
+    path = "/api/alerts?role=drop&state=firing"
+    assert (await ask(running, "GET", path, if_none_match=headers["etag"]))[0] == 304
+    assert (await ask(running, "GET", path, if_none_match='"other"'))[0] == 200
+
+    status, shown, _ = await ask(running, "GET", f"/api/alerts/{mark}")
+    assert status == 200
+    assert shown["transitions"][0]["state"] == "firing"
+    assert (await ask(running, "GET", "/api/alerts/nothing"))[0] == 404
+
+    _, grouped, _ = await ask(running, "GET", "/api/alerts?state=firing&group_by=alertname")
+    groups = {each["labels"]["alertname"]: each for each in grouped["groups"]}
+    assert groups["QualityLow"]["states"] == {"firing": 2}, "of the role and over all"
+    assert groups["QualityLow"]["common"] == {"alertname": "QualityLow", "severity": "page"}
+
+    body = {"matchers": {"role": "drop"}, "hours": 2, "author": "ann", "comment": "known"}
+    status, silence, _ = await ask(running, "POST", "/api/alerts/silences", body)
+    assert status == 201
+    assert silence["ends_ns"] - silence["starts_ns"] == 2 * HOUR
+    assert (await running.get("/api/alerts/silences"))["silences"] == [silence]
+    sides = (await running.get("/api/alerts/armed?role=drop"))["sides"]
+    muted = [c["holds"] for s in sides for c in s["conditions"] if c["name"] == "not silenced"]
+    assert muted == [False, False]
+    assert (await running.get("/api/alerts/armed"))["unsafe_roles"] == ["drop"]
+    assert (await ask(running, "DELETE", f"/api/alerts/silences/{silence['id']}"))[0] == 200
+    assert (await ask(running, "DELETE", f"/api/alerts/silences/{silence['id']}"))[0] == 404
+
+    status, known, _ = await ask(
+        running, "POST", f"/api/alerts/{mark}/ack", {"comment": "rolled back", "author": "ann"}
+    )
+    assert status == 200
+    assert known["state"] == "resolved"
+    assert known["acknowledged"]["author"] == "ann"
+    assert (await running.get("/api/alerts/armed"))["unsafe_roles"] == []
+    assert (await ask(running, "POST", f"/api/alerts/{mark}/ack", {"comment": "x"}))[0] == 404
+    log = (await running.get("/api/audit-log"))["rows"]
+    assert [row["action"] for row in log] == ["acknowledge", "unsilence", "silence"]
+
+
+async def test_metrics_show_state_armed_and_evidence(start: Start) -> None:
+    running = await dropped(start)
+    async with running.session.get(running.console + "/metrics") as answer:
+        text = await answer.text()
+    assert 'tierwise_collector_alert_state{alert="QualityLow",role="drop"} 2.0' in text
+    assert 'tierwise_collector_alert_state{alert="Watchdog",role=""} 2.0' in text
+    line = next(
+        line
+        for line in text.splitlines()
+        if line.startswith('tierwise_collector_alert_evidence{alert="QualityLow",role="drop"}')
+    )
+    assert float(line.split()[-1]) > 2_600
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"matchers": {"role": "a"}, "author": "a", "comment": "c"}, "must end after it starts"),
+        ({"matchers": {"role": "a"}, "hours": 1, "comment": "c"}, "author"),
+        ({"matchers": {"role": "a"}, "hours": 1, "author": "a"}, "comment"),
+        ({"matchers": {}, "hours": 1, "author": "a", "comment": "c"}, "1 to 16 matchers"),
+        ({"matchers": {"role": "a"}, "hours": 169, "author": "a", "comment": "c"}, "hours"),
+        ({"matchers": {"role": "a"}, "until": 1}, "until"),
+        ({"matchers": {"role": 1}, "hours": 1, "author": "a", "comment": "c"}, "matchers"),
+    ],
+)
+async def test_a_silence_that_lacks_something_gets_422(
+    start: Start, body: dict[str, Any], said: str
+) -> None:
+    running = await start(terms=policy("worker"))
+    status, answer, _ = await ask(running, "POST", "/api/alerts/silences", body)
+    assert status == 422
+    assert said in answer["error"]["message"]
+    assert (await running.get("/api/alerts/silences"))["silences"] == []
+
+
+async def test_an_alert_is_explained_over_http(start: Start) -> None:
+    running = await start(terms=policy("worker"))
+    found = await running.get("/api/alerts/explain/QualityLow?role=worker")
+    assert found["arl"] == 2_600
+    status, answer, _ = await ask(running, "GET", "/api/alerts/explain/Quality")
+    assert status == 404
+    assert "QualityLow" in answer["error"]["message"]
+
+
+async def test_changes_want_an_approver_and_reading_a_viewer(start: Start) -> None:
+    keys = [
+        Key(name="vic", level=Level.VIEWER, secret="v" * 20),
+        Key(name="ada", level=Level.APPROVER, secret="a" * 20),
+    ]
+    running = await start(terms=policy("worker"), access=Access(None, keys=keys))
+    body = {"matchers": {"role": "worker"}, "hours": 1, "author": "mallory", "comment": "c"}
+    path = "/api/alerts/silences"
+    assert (await ask(running, "POST", path, body))[0] == 401
+    viewer, approver = f"Bearer {'v' * 20}", f"Bearer {'a' * 20}"
+    assert (await ask(running, "POST", path, body, authorization=viewer))[0] == 403
+    assert (await ask(running, "DELETE", path + "/x", authorization=viewer))[0] == 403
+    assert (await ask(running, "GET", path))[0] == 401
+    status, made, _ = await ask(running, "POST", path, body, authorization=approver)
+    assert status == 201
+    assert made["author"] == "ada", "a key's name, whatever the body says"
+    assert (await ask(running, "GET", path, authorization=viewer))[0] == 200
+
+
+async def test_a_browser_led_here_under_another_name_may_change_nothing(start: Start) -> None:
+    running = await start(terms=policy("worker"))
+    body = {"matchers": {"role": "worker"}, "hours": 1, "author": "m", "comment": "c"}
+    status, _, _ = await ask(
+        running, "POST", "/api/alerts/silences", body, origin="https://evil.example"
+    )
+    assert status == 403
