@@ -104,7 +104,8 @@ async def test_an_outage_that_lasts_costs_providers_a_fifth_more_at_most(
         assert asked <= calls(at) <= 1.2 * asked
         outcomes = [outcome for _, outcome in await at.recorded(asked)]
         assert sum(len(outcome.attempts) for outcome in outcomes) == calls(at)
-        await at.check(None, outcomes)
+        await at.check(None, outcomes[-1_000:])
+        del outcomes  # the test's own, and not what the gateway should have kept
         for server in (at.faults, at.healthy):
             server.switch(behaviour, to="ok")
         assert (await post(at, stream=False)).body == whole(Dialect.CHAT)
