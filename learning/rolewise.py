@@ -151,6 +151,8 @@ def aim(tally: Tally, case: Case, *, settings: Settings = SETTINGS) -> Aim:
     shares = found.solution.shares
     if standing is Standing.UNPROVEN:
         shares = _explored(found, declared, case=case, settings=settings)
+    elif standing is Standing.PROVEN and found.solution.price_of_quality <= 0.0:
+        shares = _saved(found, settings=settings)
     total = tally.total(half_life=settings.half_life, since=case.since)
     return Aim(
         cells=tally.cells,
@@ -249,6 +251,24 @@ def _standing(found: Derived, declared: Floats, *, floor: float) -> Standing:
     size, _ = doubt(found.arms, shares=declared, weights=found.weights)
     quality = float((found.weights[:, None] * declared * found.arms.quality).sum())
     return Standing.SHORT if quality + KNOWN * size < floor else Standing.UNPROVEN
+
+
+def _saved(found: Derived, *, settings: Settings) -> Floats:
+    """A proven mix whose floor does not bind, without what it would explore of dearer arms.
+
+    More quality is worth nothing there, so nothing is to be learned from arms that cost more.
+    """
+    shares, cost = found.solution.shares.copy(), found.arms.cost
+    rows = np.arange(len(shares))
+    most = shares.argmax(axis=1)
+    dear = (cost > cost[rows, most][:, None]) & (shares <= settings.budget)
+    shares[rows, most] += np.where(dear, shares, 0.0).sum(axis=1)
+    shares[dear] = 0.0
+    weighted = found.weights[:, None] * shares
+    size, _ = doubt(found.arms, shares=shares, weights=found.weights)
+    bound = Bound(z=settings.z, tolerance=settings.tolerance * found.solution.floor)
+    lower = float((weighted * found.arms.quality).sum()) - margin_of(size, bound)
+    return shares if lower >= found.solution.floor else found.solution.shares
 
 
 def _explored(found: Derived, declared: Floats, *, case: Case, settings: Settings) -> Floats:

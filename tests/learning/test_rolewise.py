@@ -121,6 +121,13 @@ def test_evidence_before_an_alarm_counts_no_more() -> None:
     assert small_share(found) < 0.2
 
 
+def test_where_the_floor_does_not_bind_nothing_dearer_is_explored() -> None:
+    found = aim(taught(small=0.97, top=0.98, count=3_000), case(floor=0.6))
+    assert found.standing is Standing.PROVEN
+    assert found.shares[:, 2].tolist() == [0.0, 0.0]
+    assert found.shares.sum(axis=1) == pytest.approx(np.ones(2))
+
+
 def test_a_price_change_needs_no_learning() -> None:
     tally, base = taught(small=0.9, top=0.92, count=2_000), case()
     dear = replace(base, price={**base.price, "small": np.array([1e-4, 1e-4, 0])})
