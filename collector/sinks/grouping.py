@@ -7,16 +7,25 @@ there, an alert that ended before its group spoke is named all the same: nothing
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from collector.alert_events import NAME, AlertEvent
 from collector.desk import Row, Transaction
 from collector.outbox import firing
-from collector.sinks.message import ALERTS_MAX, Message, alert_of, labels_of, packed, unpacked
+from collector.sinks.message import (
+    ALERTS_MAX,
+    Message,
+    alert_of,
+    annotations_of,
+    labels_of,
+    packed,
+    unpacked,
+)
 
 EVENTS_MAX: Final = 1_000  # spread in one transaction
+MESSAGE_CHARS_MAX: Final = 40_000  # of labels and annotations, so that a body stays under 64 KiB
 MESSAGES_DUE_MAX: Final = 10_000  # of one sink; the oldest give way, counted
 WATCHDOG: Final = "Watchdog"
 SECOND_NS: Final = 1_000_000_000
@@ -271,7 +280,7 @@ def _message(
     message_id: str, reason: str, alerts: list[AlertEvent], *, now_ns: int, key: str = "",
     labels: dict[str, str] | None = None,
 ) -> Message:  # fmt: skip
-    kept = tuple(alerts[:ALERTS_MAX])
+    kept = _fitting(alerts)
     return Message(
         message_id=message_id,
         kind="alerts",
@@ -283,6 +292,16 @@ def _message(
         alerts=kept,
         truncated=len(alerts) - len(kept),
     )
+
+
+def _fitting(alerts: Sequence[AlertEvent]) -> tuple[AlertEvent, ...]:
+    """Return the first alerts, as many as a message may hold; at least one."""
+    size = 0
+    for place, alert in enumerate(alerts[:ALERTS_MAX]):
+        size += len(json.dumps([labels_of(alert), annotations_of(alert)]))
+        if size > MESSAGE_CHARS_MAX and place:
+            return tuple(alerts[:place])
+    return tuple(alerts[:ALERTS_MAX])
 
 
 def _message_id(sink: str, key: str, alerts: list[AlertEvent], flushed_ns: int | None) -> str:
@@ -313,7 +332,7 @@ def _joined(old: Message, new: Message) -> Message:
     """Return the newer message with what only the older one, never sent, had to tell."""
     named = {alert.fingerprint for alert in new.alerts}
     alerts = (*new.alerts, *(one for one in old.alerts if one.fingerprint not in named))
-    kept = alerts[:ALERTS_MAX]
+    kept = _fitting(alerts)
     reason = old.reason if old.reason == "FirstNotification" else new.reason
     left = new.truncated + len(alerts) - len(kept)
     return replace(new, alerts=kept, reason=reason, truncated=left)

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -82,6 +82,7 @@ class Poster:
         self._muted = muted
         self._open: dict[str, _Open] = {}
         self._rounds: dict[str, asyncio.Task[None]] = {}
+        self._opening = asyncio.Lock()
         self._testing = asyncio.Lock()
         self._steps = 0
 
@@ -123,7 +124,10 @@ class Poster:
                 self._rounds[name] = asyncio.create_task(self._round(name, one.sink))
 
     async def _open_all(self) -> None:
-        wanted = named(self._notify())
+        async with self._opening:
+            await self._open_wanted(named(self._notify()))
+
+    async def _open_wanted(self, wanted: Mapping[str, NotifyConfig]) -> None:
         for name in [name for name in self._open if name not in wanted]:
             await self._shut(name)
         for name, config in wanted.items():
@@ -155,7 +159,7 @@ class Poster:
     def _spread_all(self) -> None:
         now_ns = self._clock.now_ns()
         muted = self._muted(now_ns)
-        for name, one in self._open.items():
+        for name, one in list(self._open.items()):
             route = route_of(name, one.config)
             with self._desk.transaction() as change:
                 lost = spread(change, route, now_ns=now_ns, muted=muted)
@@ -183,6 +187,8 @@ class Poster:
             await self._prove(name)
         except TierwiseError as error:
             log.error("sink %s: %s", name, error)
+        except Exception:  # a round that fails must not be the sink's last one
+            log.exception("sink %s failed", name)
 
     async def _one(self, name: str, sink: Sink) -> bool:
         """Try one message; say whether another may follow."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,18 @@ async def test_a_storm_is_one_message_that_counts_what_it_leaves_out(
     await post.wait(60)
     assert told(receiver) == [("firing", "FirstNotification", 100)]
     assert receiver.received[0].plain["truncatedAlerts"] == 150
+
+
+async def test_a_body_stays_small_however_wordy_its_alerts_are(
+    post: Post, receiver: Receiver
+) -> None:
+    wordy = [alert("TaskCap", f"role-{n}", at_ns=post.clock.now_ns()) for n in range(90)]
+    post.put(*(replace(one, annotations={"summary": "x" * 9_000}) for one in wordy))
+    await post.wait(60)
+    body = receiver.received[0].plain
+    assert len(receiver.received[0].body) < 65_536
+    assert len(body["alerts"]) + body["truncatedAlerts"] == 90
+    assert len(body["alerts"]) == 9  # of 4 KiB and their labels each
 
 
 async def test_a_sink_that_is_down_for_an_hour_gets_everything_once_it_is_up(
