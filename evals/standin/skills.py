@@ -4,9 +4,12 @@ The figures are chosen, not measured. They are shaped like public comparisons of
 a frontier model: close together on mechanical steps, far apart where reasoning is needed.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+TOKENS_MAX: Final = 1_000_000
 
 
 class Step(StrEnum):
@@ -22,9 +25,6 @@ class Step(StrEnum):
     VERIFY = "verify"
     PLAN = "plan"
     OTHER = "other"
-
-
-REASONING_STEPS = frozenset({Step.DECIDE, Step.VERIFY, Step.PLAN})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,10 +129,13 @@ class SkillTable:
     models: dict[str, ModelSkills] = field(default_factory=lambda: dict(SKILLS))
 
     def change(self, patch: dict[str, Any]) -> None:
-        """Apply ``{model: {"right": {step: p}, "fail_share": p, "fail_status": n}}``.
+        """Apply a patch of single fields.
 
-        ``"right"`` may also be one number for every step. Raises ``ValueError`` naming what is
-        wrong; then nothing has changed.
+        It reads ``{model: {"right": {step: p}, "reasoning_tokens": {step: n}, "fail_share": p,
+        "fail_status": n}}``.
+
+        ``"right"`` and ``"reasoning_tokens"`` may also be one number for every step. Raises
+        ``ValueError`` naming what is wrong; then nothing has changed.
         """
         changed = dict(self.models)
         for name, fields in patch.items():
@@ -153,6 +156,9 @@ class SkillTable:
                 "first_byte_seconds": model.first_byte_seconds,
                 "token_seconds": model.token_seconds,
                 "right": {step.value: skill.right for step, skill in model.steps.items()},
+                "reasoning_tokens": {
+                    step.value: skill.reasoning_tokens for step, skill in model.steps.items()
+                },
                 "fail_share": model.fail_share,
                 "fail_status": model.fail_status,
             }
@@ -161,22 +167,34 @@ class SkillTable:
 
 
 def _patched(model: ModelSkills, fields: dict[str, Any]) -> ModelSkills:
-    unknown = set(fields) - {"right", "fail_share", "fail_status"}
+    known = ("right", "reasoning_tokens", "fail_share", "fail_status")
+    unknown = set(fields) - set(known)
     if unknown:
-        raise ValueError(f"unknown keys {sorted(unknown)}; known: right, fail_share, fail_status")
-    right = fields.get("right", {})
-    if not isinstance(right, dict):
-        right = {step.value: right for step in Step}
+        raise ValueError(f"unknown keys {sorted(unknown)}; known: {', '.join(known)}")
     steps = dict(model.steps)
-    for name, probability in right.items():
-        if name not in {step.value for step in Step}:
-            raise ValueError(f"no step {name!r}; known: {', '.join(Step)}")
-        steps[Step(name)] = replace(steps[Step(name)], right=_share(probability, "right"))
+    for step, probability in _by_step(fields.get("right", {})):
+        steps[step] = replace(steps[step], right=_share(probability, "right"))
+    for step, count in _by_step(fields.get("reasoning_tokens", {})):
+        steps[step] = replace(steps[step], reasoning_tokens=_tokens(count))
     status = fields.get("fail_status", model.fail_status)
     if not isinstance(status, int) or not 400 <= status <= 599:
         raise ValueError(f"fail_status {status!r} is not an HTTP error status")
     share = _share(fields.get("fail_share", model.fail_share), "fail_share")
     return replace(model, steps=steps, fail_share=share, fail_status=status)
+
+
+def _by_step(value: Any) -> Iterator[tuple[Step, Any]]:
+    """Yield each step with its value; one value that is no table holds for every step."""
+    for name, own in (value if isinstance(value, dict) else dict.fromkeys(Step, value)).items():
+        if name not in set(Step):
+            raise ValueError(f"no step {name!r}; known: {', '.join(Step)}")
+        yield Step(name), own
+
+
+def _tokens(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= TOKENS_MAX:
+        raise ValueError(f"reasoning_tokens: {value!r} is not a whole number in 0..{TOKENS_MAX}")
+    return value
 
 
 def _share(value: Any, name: str) -> float:

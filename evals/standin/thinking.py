@@ -11,7 +11,7 @@ from typing import Any
 
 from evals.standin.ask import Ask
 from evals.standin.reading import Task, Truth, read
-from evals.standin.skills import REASONING_STEPS, ModelSkills, Step
+from evals.standin.skills import ModelSkills, Step
 from evals.standin.tokenizer import count, pieces
 
 EFFORT = {"none": 0.0, "minimal": 0.0, "low": 0.5, "medium": 1.0, "high": 2.0, "xhigh": 3.0}
@@ -58,7 +58,7 @@ def think(ask: Ask, skills: ModelSkills, *, seed: int) -> Answer:
     text = said or ""
     if task.tool is None and isinstance(task.truth, str) and not cut:
         text += _padding(text, skill.prose_tokens)
-    reasoning = _reasoning(task.step, skill.reasoning_tokens, ask.effort)
+    reasoning = _reasoning(skill.reasoning_tokens, ask.effort)
     tokens = pieces(text) or [""]
     limit = min(ask.output_tokens_max or OUTPUT_TOKENS_MAX, OUTPUT_TOKENS_MAX)
     reasoning = min(reasoning, limit - 1)
@@ -147,7 +147,5 @@ def _padding(text: str, least_tokens: int) -> str:
     return PADDING * (-(-missing // count(PADDING))) if missing > 0 else ""
 
 
-def _reasoning(step: Step, tokens: int, effort: str | None) -> int:
-    if step not in REASONING_STEPS:
-        return 0
+def _reasoning(tokens: int, effort: str | None) -> int:
     return int(tokens * EFFORT.get(effort or "medium", 1.0))

@@ -81,7 +81,7 @@ def _reading_steps(ticket: Ticket) -> list[tuple[Call, Any]]:
     about = {"order_id": order.order_id, "email": ticket.email, "customer": ticket.customer}
     return [
         (_receive(ticket), lambda text: text.strip() == ticket.language),
-        (_categorise(ticket), lambda text: text.strip() == ticket.category),
+        (categorise(ticket), lambda text: text.strip() == ticket.category),
         (_extract(ticket), lambda text: has_fields(text, about)),
         (_look_up(ticket), lambda text: has_fields(text, {"order_id": order.order_id})),
         (_summarise(ticket), lambda text: summary_is_right(text, ticket)),
@@ -104,7 +104,8 @@ def _receive(ticket: Ticket) -> Call:
     return _call(ticket, "intake", "receive", f"{ask}.\n\n{_tagged(ticket)}")
 
 
-def _categorise(ticket: Ticket) -> Call:
+def categorise(ticket: Ticket) -> Call:
+    """Return the step that asks for a ticket's category."""
     ask = "Categorise the ticket. Answer with one of: " + ", ".join(CATEGORIES)
     return _call(ticket, "categoriser", "categorise", f"{ask}.\n\n{_tagged(ticket)}")
 

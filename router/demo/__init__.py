@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from evals.standin.running import StandinProcess
 from evals.workloads import clients
 from router.cli import exits
 from router.cli.output import Screen
-from router.demo import agents, files, grounded, ledgers, report, spend, telling
+from router.demo import agents, files, grounded, ledgers, loop, report, spend, telling
 from router.demo.agents import SEED, Event, Note
 from router.demo.child import Service, serving
 from router.demo.store import Store, attempts_of
@@ -48,6 +49,28 @@ async def _interruptible(demo: Awaitable[int]) -> int:
 
 
 async def _demo(screen: Screen, clock: Clock) -> int:
+    told: loop.Told = asyncio.Queue()
+    async with _meanwhile(loop.play(told, clock, seed=SEED)):
+        findings = await _agents_at_work(screen, clock)
+        _show(screen, findings)
+        looped = await loop.tell(screen, told)
+    screen.result(findings.as_json() | {"loop": looped})
+    return exits.OK if findings.holds and looped else exits.WRONG
+
+
+@contextlib.asynccontextmanager
+async def _meanwhile(play: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run ``play`` beside the block; what it raised is raised at the block's end."""
+    playing = asyncio.create_task(play)
+    try:
+        yield
+        await playing
+    finally:
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+
+
+async def _agents_at_work(screen: Screen, clock: Clock) -> report.Findings:
     started = clock.monotonic()
     screen.say(report.STATED, style="bold yellow")
     screen.show(report.skills_table())
@@ -82,7 +105,7 @@ async def _demo(screen: Screen, clock: Clock) -> int:
     believed = {entry["response_id"]: bool(entry["right"]) for entry in entries}
     revisions = report.revisions_of(steps)
     decisions = [step.result.said.headers.get("decision") for step in steps]
-    findings = report.Findings(
+    return report.Findings(
         spend=spend.spend_of(steps),
         quality=spend.quality_of(steps, believed),
         revisions=revisions,
@@ -97,8 +120,6 @@ async def _demo(screen: Screen, clock: Clock) -> int:
         frontier=frontier,
         seconds=clock.monotonic() - started,
     )
-    _show(screen, findings)
-    return exits.OK if findings.holds else exits.WRONG
 
 
 async def _standins(stack: contextlib.AsyncExitStack) -> list[StandinProcess]:
@@ -172,4 +193,3 @@ def _show(screen: Screen, findings: report.Findings) -> None:
         mark, style = ("holds", "green") if check.holds else ("BROKEN", "bold red")
         screen.say(f"{mark:<7} {check.name}: {check.found}", style=style)
     screen.say(f"{findings.seconds:.1f} s in all")
-    screen.result(findings.as_json())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -51,8 +52,12 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def serving(config: Path, policy: Path) -> AsyncIterator[Service]:
+async def serving(
+    config: Path, policy: Path, *, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Service]:
     """Run ``tierwise serve`` on free ports for as long as the block lasts.
+
+    ``environment`` stands above this process's own variables.
 
     Raises:
         ServiceFailed: when it does not come up, with its last words.
@@ -67,6 +72,7 @@ async def serving(config: Path, policy: Path) -> AsyncIterator[Service]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=LINE_BYTES_MAX,
+        env={**os.environ, **(environment or {})},
     )
     assert process.stderr is not None, "stderr was asked for"
     words: list[str] = []
