@@ -31,6 +31,8 @@ from telemetry.prices import PriceBook
 PROBE_SECONDS = 0.25
 COLLECTOR_DRAIN_SECONDS = 45.0  # to write what has been received
 COLLECTOR_START_SECONDS = 10.0  # a slower collector does not hold back the word that all is ready
+# The learner's matrices are small: threads for them cost more than they do, and steal cores.
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 LOG_FORMAT = "%(asctime)s %(levelname)s collector %(name)s: %(message)s"
 
 
@@ -186,6 +188,7 @@ def _collector(files: Files, *, essential: bool) -> Child:
         name="collector",
         run=run_collector,
         arguments=(files,),
+        environment={name: os.environ.get(name, "1") for name in BLAS_THREADS},
         essential=essential,
         drain_seconds=COLLECTOR_DRAIN_SECONDS,
     )
