@@ -50,6 +50,7 @@ class Serving:
 def uniform(name: str, key: bytes) -> float:
     """Return a number in [0, 1) that depends on ``name`` and ``key`` alone."""
     digest = blake2b(name.encode("utf-8", "replace"), digest_size=8, key=key).digest()
+    # The upper 53 bits, which a float holds exactly.
     return (int.from_bytes(digest) >> 11) * 2.0**-53
 
 

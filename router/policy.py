@@ -168,8 +168,9 @@ class Policy:
             arm, reason = (route.declared, reason) if held is None else (held, Reason.PINNED)
         elif route.learns and context.role_unknown is None:
             try:
-                if learner.decides(context, route.arms, route.declared):
-                    given = learner.probabilities(context, route.arms, route.declared)
+                given = learner.probabilities(context, route.arms, route.declared)
+                open_ = given.get(route.declared) != 1.0  # then it was learned, without asking
+                if open_ or learner.decides(context, route.arms, route.declared):
                     arm, propensity = draw(given, route.arms, name=drawn_by(context, decision_id))
                     revision = learner.revision
                     if arm is not route.declared or propensity < 1.0:

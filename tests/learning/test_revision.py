@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.revision import UNSERVED_MAX, Revised, Revision, fitted, parse
+from learning.revision import (
+    CELLS_MAX,
+    OFFERS_MAX,
+    UNSERVED_MAX,
+    Revised,
+    Revision,
+    fitted,
+    parse,
+)
 from router.route import arms_over
 from telemetry.records import Arm, Context, Dialect, OnFail, RoleSource
 from tests.learning.test_features import SHAPE
@@ -196,3 +204,15 @@ def test_a_mix_of_arms_that_are_all_offered_is_served_as_it_is(
     arms = arms_over(TIERS)
     found = fitted(shares, arms, declared=arms[pick % len(arms)])
     assert found == pytest.approx(dict.fromkeys(arms, 0.0) | shares)
+
+
+def test_callers_that_invent_modes_cannot_fill_the_memory() -> None:
+    learner = Revised(revision(small_top=0.5, frontier_accept=0.5))
+    for number in range(CELLS_MAX + 10):
+        asked = context(mode=f"mode-{number}")
+        assert learner.probabilities(asked, ALL, MID) == {SMALL: 0.5, MID: 0.0, TOP: 0.5}
+    assert len(learner._fitted) <= CELLS_MAX
+    for number in range(OFFERS_MAX + 2):
+        arms = [Arm(tier=f"t{number}", on_fail=OnFail.ACCEPT), *ALL]
+        assert learner.decides(context(), arms, MID)
+    assert sum(map(len, learner._fitted.values())) <= OFFERS_MAX
