@@ -9,11 +9,21 @@ from typing import Final
 # Steps in order of arrival: a grade never decides when its step is looked at.
 STEPS: Final = """
 SELECT decision_id, received_ns, start_ns, role, mode, tier_start, tier, model, on_fail, offered,
-  propensity, escalated_from, quality, quality_rank, pinned
+  propensity, escalated_from, quality, quality_rank, pinned, task
 FROM decisions
 WHERE received_ns >= $at
   AND (received_ns > $at OR (start_ns, decision_id) > ($start, $id))
 ORDER BY received_ns, start_ns, decision_id LIMIT $most
+"""
+# The sessions of steps, and which of those had steps that were looked at before.
+SESSIONS: Final = """
+SELECT decision_id, min(task) AS task FROM calls
+WHERE decision_id IN (SELECT unnest($ids)) AND start_ns >= $since GROUP BY decision_id
+"""
+KNOWN_SESSIONS: Final = """
+SELECT DISTINCT role, task FROM calls
+WHERE received_ns <= $at AND start_ns >= $since AND decision_id IS NOT NULL
+  AND decision_id NOT IN (SELECT unnest($ids)) AND task IN (SELECT unnest($tasks))
 """
 TASKS: Final = """
 SELECT role, task, start_ns, cost_usd FROM tasks

@@ -12,6 +12,7 @@ from collector.alerts import queries
 from collector.alerts.bodies import quality_words
 from collector.alerts.books import Books
 from collector.alerts.epochs import quality_epoch, roles_of, terms_of
+from collector.alerts.freshdraws import fresh
 from collector.alerts.sighting import Sighting
 from collector.alerts.states import Look
 from collector.alerts.watched import Outcome, Thresholds, Watched, see
@@ -38,6 +39,7 @@ class Steps:
         self._store = store
         self._behind = False
         self._fresh: Fresh = {}
+        self._drawn: set[str] = set()
 
     def take(self, books: Books, terms: Terms, now_ns: int) -> None:
         """Take in every closed step that came since the last time, a bounded number at once.
@@ -49,6 +51,8 @@ class Steps:
         _begin(books, terms)
         for _ in range(PAGES_MAX):
             rows = self._page(books, terms, now_ns)
+            at_ns = books.fact(CURSOR, [0])[0]
+            self._drawn = fresh(self._store, rows, at_ns=at_ns)
             for row in rows:
                 self._step(books, terms, row)
             if rows:
@@ -128,7 +132,7 @@ class Steps:
             limits = Thresholds(arl=cost.arl, recovery=50, times=1)
             bad, limit = float(row["escalated_from"] is not None), cost.escalated_share_max
             self._see(books, "EscalationHigh", role, _outcome(row, bad, limit), limits)
-        if row["propensity"] is not None and row["propensity"] < 1 and not row["pinned"]:
+        if row["decision_id"] in self._drawn:
             self._draw(books, row)
 
     def _grade(self, books: Books, terms: Terms, row: dict[str, Any], *, floor: float) -> None:

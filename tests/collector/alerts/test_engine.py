@@ -210,6 +210,37 @@ def test_draws_that_are_not_as_logged_are_told(world: World) -> None:
     assert world.state("PropensityMismatch") == "firing"
 
 
+def test_the_steps_of_one_session_repeat_one_draw_and_count_once(world: World) -> None:
+    """All steps of ten long sessions at an arm of probability 0.1: ten draws of a hundred."""
+    for turn in range(12):
+        batch = Batch()
+        for session in range(100 if turn == 0 else 10):  # ten lucky ones go on
+            world.count += 1
+            tier, propensity = ("small", 0.1) if session < 10 else ("mid", 0.9)
+            number, at = world.count, world.now + turn * SECOND
+            batch.decisions.append(
+                decision(number, at, None, tier_start=tier, propensity=propensity)
+            )
+            batch.calls.append(call(number, at, 0.01, task=f"s{session}"))
+        world.keep(batch)
+        world.tick()
+    watched = one(world.desk, "PropensityMismatch", "worker")
+    assert watched is not None
+    assert watched.seen == 100
+    assert world.state("PropensityMismatch") == "inactive"
+
+
+def test_grades_of_a_sampled_judge_weigh_more_than_those_of_checks(world: World) -> None:
+    quality = {"horizon_seconds": 0, "sample": 0.25}
+    world.change(alerts=terms(alerts={"quality": quality}).alerts)
+    world.put([0.0], quality_source="check")
+    world.tick()
+    checked_only = one(world.desk, "QualityLow", "worker")
+    assert checked_only is not None
+    # 1 + b x 0.25 x 0.85 over the six bets, whose mean is 1.375
+    assert checked_only.evidence == pytest.approx(1 + 1.375 * 0.25 * 0.85)
+
+
 def test_dropped_telemetry_is_told(world: World) -> None:
     world.tick()
     world.meters.dropped.labels("queue").inc(7)
