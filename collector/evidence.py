@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from collector import evidence_queries
-from collector.rolling import LATE_NS
+from collector.rolling import LATE_NS, SKEW_NS
 from collector.rollup_queries import NS
 from collector.store import Rows, Store
 from learning.arms import Chain
@@ -171,7 +171,7 @@ def outcomes(store: Store, *, after_ns: int, until_ns: int, terms: Terms) -> lis
     bound |= {
         "calls_from": span["low"],
         "calls_to": span["high"] + HOUR_NS,
-        "words_from": span["low"] - LATE_NS,
+        "words_from": span["low"] - SKEW_NS,
         "anyone": terms.learning.labels == "anyone",
     }
     return [_outcome(row, terms) for row in store.read(evidence_queries.OUTCOMES, bound)]

@@ -33,7 +33,7 @@ TEACHING: Final = """d.role_unknown IS NULL AND d.dialect IS DISTINCT FROM 'embe
 CELL: Final = "coalesce(d.cell, d.role || '|' || coalesce(d.mode, '') || '|')"
 
 # From ``made`` (decision_id, attempts) to one row per decision and step. ``$calls_from`` and
-# ``$calls_to`` (ns) bound the attempts that are looked at.
+# ``$calls_to`` (ns) bound when attempts began and verdicts on them fell.
 CHAINS: Final = """
 tries AS (
   SELECT m.decision_id, m.attempts, c.attempt, c.tier,
@@ -48,7 +48,7 @@ tries AS (
   FROM made m JOIN calls c ON c.decision_id = m.decision_id
   LEFT JOIN (
     SELECT DISTINCT trace_id, span_id FROM evaluations
-    WHERE source = 'check' AND label = 'fail' AND received_ns >= $words_from
+    WHERE source = 'check' AND label = 'fail' AND time_ns >= $calls_from AND time_ns < $calls_to
   ) f ON f.trace_id = c.trace_id AND f.span_id = c.span_id
   WHERE c.start_ns >= $calls_from AND c.start_ns < $calls_to AND c.tier IS NOT NULL
     AND c.attempt IS NOT NULL

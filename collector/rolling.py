@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from collector import learning_queries, rollup_queries
+from collector import learning_queries, rollup_queries, savings_queries
 from collector.rollup_queries import NS
 from collector.store import Parameters
 
@@ -11,6 +11,7 @@ DAY_NS: Final = 86_400_000_000_000
 BY_MINUTE_NS: Final = 3 * DAY_NS  # older roll-ups are kept by the hour
 MINUTES_PER_ROLL_UP: Final = 240
 LATE_NS: Final = 7 * DAY_NS  # an evaluation waits so long for its span
+SKEW_NS: Final = 3_600_000_000_000  # so far may senders' clocks be off
 
 Runner = Callable[[Sequence[str], Parameters], int]
 RowOf = Callable[[str], tuple[Any, ...]]
@@ -29,6 +30,7 @@ def roll_up(run: Runner, row: RowOf, *, kept_minute: int) -> int:
         return 0
     bound = {"edge": edge, "low": low, "high": high, "since": low * NS - LATE_NS}
     run(rollup_queries.ROLL_UP, bound)
+    run(savings_queries.ROLL_UP, bound)
     first, _, touched = row(rollup_queries.TOUCHED_RANGE)
     if touched:
         run(rollup_queries.ROLL_UP_TASKS[:1], bound)
@@ -43,12 +45,11 @@ def roll_up(run: Runner, row: RowOf, *, kept_minute: int) -> int:
 
 def evidence_bounds(low: int, high: int) -> dict[str, int]:
     """Return how far around the minutes from ``low`` to ``high`` attempts and words may lie."""
-    late = low * NS - LATE_NS
     return {
         "low": low,
         "high": high,
-        "since": late,
-        "words_from": late,
+        "since": low * NS - LATE_NS,
+        "words_from": low * NS - SKEW_NS,  # nobody speaks of a decision before it was made
         "calls_from": low * NS,
         "calls_to": (high + learning_queries.CHAIN_MINUTES) * NS,
     }

@@ -9,6 +9,7 @@ import pytest
 
 from collector.duckdb_store import DuckDBStore
 from collector.learning_queries import SOURCE_WORDS_PER_MINUTE
+from collector.migrations import MIGRATIONS
 from collector.rolling import BY_MINUTE_NS, DAY_NS
 from collector.rollup_queries import NS
 from collector.rows import Batch
@@ -295,17 +296,13 @@ def test_hours_hold_what_their_minutes_held_and_late_words_still_find_them(
     assert total == pytest.approx(sum(row["n"] for row in labelled) + 1)
 
 
-def test_evidence_of_an_older_store_is_summed_after_it_is_opened(tmp_path: Path) -> None:
-    store = kept(DuckDBStore(tmp_path / "t.duckdb", now_ns=START), *many(4))
+def test_evidence_of_an_older_store_is_summed_after_it_is_opened(store: DuckDBStore) -> None:
+    kept(store, *many(4))
     before = everything(store)
     for table in ("attempts", "labels", "excess"):
         store._connection.execute(f"DROP TABLE learning_{table}")
     store._connection.execute("ALTER TABLE evaluations DROP COLUMN chance")
-    store._connection.execute("UPDATE evaluations SET call_trace_id = NULL, joined = false "
-                              "WHERE call_span_id IS NULL")  # fmt: skip
-    store._connection.execute("DELETE FROM migrations WHERE version > 2")
-    store.close()
-    store = DuckDBStore(tmp_path / "t.duckdb", now_ns=START + 3_600 * SECOND)
+    store._connection.execute("DELETE FROM state WHERE name = 'rolled_up_ns'")
+    store._connection.execute(dict(MIGRATIONS)[3])
     rolled(store, START + 3_601 * SECOND)
     assert [len(table) for table in everything(store)] == [len(table) for table in before]
-    store.close()
