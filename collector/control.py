@@ -25,6 +25,7 @@ from collector.policy_api import Book, active_routes, policy_routes
 from collector.policy_moves import move_routes
 from collector.review import Review
 from collector.revisions import Revisions
+from collector.savings_routes import savings_routes
 from collector.store import Store
 from telemetry.clock import Clock
 from telemetry.errors import TierwiseError
@@ -67,6 +68,7 @@ class Control:
             move_routes(review, Holding(changes), book, access=room.access),
         ]
         proofs = partial(sink_proofs, room.desk)
+        self.routes.append(savings_routes(room))
         self.alerting = Alerting(room, enqueue=enqueue, proofs=proofs)
         self._parts.append(("alerts", self.alerting.tick))
         self.routes.append(self.alerting.routes)

@@ -74,7 +74,7 @@ class Lineage:
 
     def apply(self, batches: Sequence[Batch]) -> list[Open]:
         """Complete the calls of ``batches`` in place; return what changed on stored calls."""
-        calls = [call for batch in batches for call in batch.calls]
+        calls = [call for batch in batches for call in batch.calls if call.shadow_of is None]
         arrived = [self._arrive(span) for batch in batches for span in batch.spans]
         arrived += [self._arrive(made) for batch in batches for made in batch.decisions]
         arrived += [self._arrive_call(call) for call in calls]

@@ -2,6 +2,7 @@
 
 from typing import Any, Final, Protocol
 
+from collector import savings_queries
 from telemetry.errors import ConfigError
 
 
@@ -123,7 +124,12 @@ INSERT INTO state VALUES ('rolled_up_ns', 0);
 INSERT INTO dirty SELECT DISTINCT start_ns // 60000000000 FROM decisions;
 """
 
-MIGRATIONS: Final[tuple[tuple[int, str], ...]] = ((1, _M001), (2, _M002), (3, _M003))
+MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
+    (1, _M001),
+    (2, _M002),
+    (3, _M003),
+    (4, savings_queries.MIGRATION),
+)
 
 
 def migrate(connection: Connection, *, now_ns: int) -> int:

@@ -75,7 +75,8 @@ WHERE received_ns >= $since
 ORDER BY received_ns DESC LIMIT $limit
 """
 OPEN_CALLS: Final = """
-SELECT * FROM calls WHERE received_ns >= $since ORDER BY received_ns DESC LIMIT $limit
+SELECT * EXCLUDE (quality_rank) FROM calls
+WHERE received_ns >= $since AND shadow_of IS NULL ORDER BY received_ns DESC LIMIT $limit
 """
 
 _ARRIVAL: Final = {

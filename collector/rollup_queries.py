@@ -165,6 +165,10 @@ _SUMS: Final[dict[str, tuple[str, str]]] = {
         "labels shared w ww wq wqq",
     ),
     "learning_excess": ("cell, source", "words"),
+    "rollups_savings": (
+        "kind, role, mode, tier_start, on_fail, tier",
+        "steps unknown cost_usd input_tokens output_tokens cache_read_tokens warm_tokens",
+    ),
 }
 
 

@@ -62,7 +62,7 @@ class CallRow(msgspec.Struct, kw_only=True, gc=False):
     role_from: str | None  # own, ancestor or baggage
     awaits: str | None  # the nearest ancestor that has not arrived, while it may still matter
     counted: bool
-    uncounted_reason: str | None  # nested or duplicate
+    uncounted_reason: str | None  # nested, duplicate or shadow
     tier: str | None
     mode: str | None
     plan: str | None
@@ -93,6 +93,7 @@ class CallRow(msgspec.Struct, kw_only=True, gc=False):
     weight: float
     latency_bucket: int  # see collector/latency.py
     attributes: str | None
+    shadow_of: str | None = None  # the decision whose step it ran again; it is not counted
 
 
 class DecisionRow(msgspec.Struct, kw_only=True, gc=False):

@@ -140,12 +140,30 @@ class RoleRules(Section):
     )
 
 
+class ShadowConfig(Section):
+    """Answered steps that are run again on another tier, to compare; callers never see these."""
+
+    tier: Name = Field(description="where the same step is asked again")
+    share: Share = Field(description="of the role's answered steps, drawn at random")
+    usd_per_day: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        description="US dollars that a gateway's shadow runs of this role may cost in a UTC day"
+    )
+
+
 class RoleConfig(RoleRules):
     """One role."""
 
     description: str = Field("", max_length=500, description="for people")
     caller_pins: bool | None = Field(
         None, description="may callers pick its model by name; as `callers.pins` when absent"
+    )
+    overhead: bool = Field(
+        False,
+        description="its steps exist only because of routing, as a judge's or a classifier's do; "
+        "savings count their cost against routing",
+    )
+    shadow: ShadowConfig | None = Field(
+        None, description="run a share of its steps again on another tier; never when absent"
     )
     mode: dict[Name, RoleRules] = Field(
         default_factory=dict, description="what differs in a collaboration mode"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from evals.catalogue import build_checks
 from learning.edetector import bets, fastest
-from router.policyfile import PinConfig, PolicyFile, RoleConfig, RoleRules
+from router.policyfile import PinConfig, PolicyFile, RoleConfig, RoleRules, ShadowConfig
 from router.roles import AUTO, DEFAULT
 from router.shaperule import contradiction, covers
 from telemetry.errors import ConfigError
@@ -55,6 +55,8 @@ class Rules:
     hold: bool
     unpassed: Unpassed
     side_effects: bool
+    overhead: bool  # its steps exist only because of routing
+    shadow: ShadowConfig | None
     attempts_max: int
 
     @property
@@ -106,6 +108,8 @@ def _filled(file: PolicyFile, name: str, mode: str | None) -> Rules:
         side_effects=next(
             (layer.side_effects for layer in layers if layer.side_effects is not None), False
         ),
+        overhead=role.overhead,
+        shadow=role.shadow,
         attempts_max=next(
             (layer.attempts_max for layer in layers if layer.attempts_max), ATTEMPTS_MAX
         ),

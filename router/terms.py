@@ -94,6 +94,7 @@ def _role(policy: PolicyFile, rules: Rules) -> RoleTerms:
         learn=rules.learn,
         checked=bool(rules.checks),
         pin=None if rules.pin is None else _pin(rules.pin),
+        overhead=rules.overhead,
     )
 
 

@@ -38,6 +38,7 @@ class RoleTerms:
     learn: Learn
     checked: bool  # has checks, so that answers can fail and escalate
     pin: PinTerms | None
+    overhead: bool = False  # its steps exist only because of routing: a judge, a classifier
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,6 +28,7 @@ from router.cli.output import Screen
 from router.cli.policy import policy
 from router.cli.replay import replay
 from router.cli.roles import roles
+from router.cli.savings import savings
 from router.cli.serve import serve
 from router.cli.sql import sql
 from telemetry.errors import ConfigError, TierwiseError
@@ -62,7 +63,7 @@ def build() -> typer.Typer:
     app.add_typer(policy)
     app.add_typer(audit_log)
     app.add_typer(alerts)
-    for reading in (launch, audit, roles, drift, explain, sql, export):
+    for reading in (launch, audit, roles, savings, drift, explain, sql, export):
         app.command()(reading)
     app.command()(learn)
     app.command()(replay)

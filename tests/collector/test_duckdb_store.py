@@ -57,7 +57,8 @@ def test_the_tables_have_the_columns_of_their_rows_in_order(
     fields = row.__struct_fields__
     assert tuple(column for column in found.columns if column in fields) == fields
     if row is CallRow:  # calls are read back by position
-        assert found.columns[: len(fields)] == fields
+        read_back = tuple(column for column in found.columns if column != "quality_rank")
+        assert read_back[: len(fields)] == fields
 
 
 def test_a_span_twice_in_one_commit_and_again_later_is_stored_once(store: DuckDBStore) -> None:
