@@ -13,7 +13,7 @@ from collector.desk import Desk
 from tests.collector.alerts import ticking
 
 ROUNDS_MAX = 60
-FEW = 1 if os.environ.get("TIERWISE_LONG") else 4
+FEW = 1 if os.environ.get("TIERWISE_LONG") else 3
 
 
 def outcome(folder: Path) -> tuple[list[tuple[str, str, str]], list[dict[str, str]]]:
