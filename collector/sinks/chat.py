@@ -19,6 +19,10 @@ from collector.sinks.sink import MESSAGE_CHARS_MAX, TRY_SECONDS, Answer, Verdict
 
 START_SECONDS: Final = 10.0  # for the process to come up on a busy machine, before the try begins
 ANSWER_BYTES_MAX: Final = 4_096
+# Of the environment: no secrets of others, no proxies.
+_PASSED: Final = (
+    "PATH", "LANG", "TMPDIR", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+)  # fmt: skip
 
 
 def apprise_is_there() -> bool:
@@ -47,7 +51,7 @@ class Chat:
             sys.executable, "-m", "collector.sinks.chatchild",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env={key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR") if key in os.environ},
+            env={key: os.environ[key] for key in _PASSED if key in os.environ},
         )  # fmt: skip
         try:
             async with asyncio.timeout(START_SECONDS + TRY_SECONDS):
