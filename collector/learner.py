@@ -186,6 +186,12 @@ class _Tick:
         self._archive = Archive(learner._store, terms=terms, now_ns=now_ns, splits=splits)
 
     @property
+    def _stale(self) -> bool:
+        """Whether the revision in force was made under another policy."""
+        standing = self.active.standing.revision
+        return standing is not None and standing.policy_hash != self.terms.policy_hash
+
+    @property
     def trigger(self) -> str:
         """Why a revision is handed in, in one word."""
         if any(plan.passed.moved and plan.carried.demoted for plan in self.plans):
@@ -204,6 +210,8 @@ class _Tick:
                 continue
             carried = scopes.get(str(scope), Carried())
             carried = carried.moved_on(self._archive.versions(scope.role, carried.versions))
+            if not self._stale:
+                carried = replace(carried, terms=repr(declared))
             scopes[str(scope)] = carried
             self.plans.append(self._planned(scope, carried, unsafe=scope.role in unsafe))
         known = {str(scope) for scope in self._archive.scopes()}
@@ -268,8 +276,7 @@ class _Tick:
                 shares = {cell: mix for cell, mix in shares.items() if cell not in own}
                 shares.update(plan.shares())
                 evidence.update(plan.figures())
-        stale = standing is not None and standing.policy_hash != self.terms.policy_hash
-        if shares == before and not (stale and acting):
+        if shares == before and not (self._stale and acting):
             return None
         if not acting and not evidence:
             return None
@@ -281,9 +288,14 @@ class _Tick:
         )
 
     def _learns(self, cell: str, plans: Mapping[Scope, Plan]) -> bool:
-        """Whether what is served in a cell is still for the learner to say."""
+        """Whether what is served in a cell still holds under the policy.
+
+        What a person agreed to does not, once the policy says something else of the role.
+        """
         plan = plans.get(self._scope_of(cell))
-        return plan is not None and plan.declared.learn in ("propose", "bounded")
+        if plan is None or plan.declared.learn == "propose":
+            return plan is not None and plan.carried.terms == repr(plan.declared)
+        return plan.declared.learn == "bounded"
 
     def _scope_of(self, cell: str) -> Scope:
         return scope_of(cell, self.terms)

@@ -25,7 +25,8 @@ class Carried:
 
     ``since`` is the minute from which a tier's evidence counts after its last alarm, ``demoted``
     the tiers whose last alarm was a loss; ``versions`` the model version that stands for each
-    tier; ``cheaper_ns`` when a move to cheaper arms was last made, 0 for never.
+    tier; ``cheaper_ns`` when a move to cheaper arms was last made, 0 for never; ``terms`` what the
+    policy declared for the scope when the revision in force was made.
     """
 
     since: Mapping[str, int] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Carried:
     watches: Mapping[str, Watch] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     cheaper_ns: int = 0
+    terms: str = ""
 
     def alarmed(self, tier: str, change: Change, *, minute: int) -> "Carried":
         """Return it after an alarm in ``minute``: evidence of the tier counts from the next one.
@@ -179,6 +181,7 @@ def _text(carried: Carried) -> str:
         "state": dump(state),
         "versions": dict(carried.versions),
         "cheaper_ns": carried.cheaper_ns,
+        "terms": carried.terms,
     }
     return json.dumps(content, sort_keys=True)
 
@@ -192,4 +195,5 @@ def _parse(text: str) -> Carried:
         watches=state.watches,
         versions={str(tier): str(version) for tier, version in content["versions"].items()},
         cheaper_ns=int(content["cheaper_ns"]),
+        terms=str(content["terms"]),
     )

@@ -46,7 +46,7 @@ def test_the_loop_saves_where_it_may_falls_back_when_a_tier_fails_and_finds_reco
         learning={"step_max": 0.4, "dwell_seconds": 60.0},
     )  # fmt: skip
     roles, starts = ("good", "bad"), [0.0]
-    for _ in range(7):
+    for _ in range(6):
         world.steps(roles, count=250)
         world.tick()
         starts.append(world.start_small("good"))
@@ -60,7 +60,7 @@ def test_the_loop_saves_where_it_may_falls_back_when_a_tier_fails_and_finds_reco
     world.truth["good", "small"] = 0.4
     reports = []
     for _ in range(4):
-        reports += world.run(roles, ticks=1, count=250)
+        reports += world.run(["good"], ticks=1, count=250)
         assert world.quality("good") >= 0.85 - 0.03  # an estimate may err while it is thin
     found = [each for each in reports[-1]["alarms"] if each["role"] == "good"]
     assert [(each["tier"], each["change"]) for each in found] == [("small", "worse")]
@@ -71,7 +71,7 @@ def test_the_loop_saves_where_it_may_falls_back_when_a_tier_fails_and_finds_reco
     assert world.quality("good") >= 0.85 - 0.005
 
     world.truth["good", "small"] = 0.93
-    reports = world.run(roles, ticks=3, count=250)
+    reports = world.run(["good"], ticks=3, count=250)
     changes = [each["change"] for each in reports[-1]["alarms"] if each["role"] == "good"]
     assert changes == ["better", "worse"]  # newest first
     assert role(reports[-1], "good")["demoted"] == []
@@ -253,6 +253,25 @@ def test_a_changed_policy_gets_a_revision_of_its_own_without_tiers_it_took_away(
     revision = world.revisions.active().standing.revision
     assert revision is not None
     assert (revision.policy_hash, dict(revision.shares)) == ("p3", {})
+
+
+def test_what_a_person_agreed_to_ends_with_the_terms_it_was_agreed_under(make: Make) -> None:
+    asks, acts = role_terms("good", learn="propose"), role_terms("bad")
+    world = make(asks, acts, truth=GOOD | BAD, learning=QUICK)
+    world.run(["good", "bad"], ticks=1, count=100)
+    world.terms = terms(role_terms("good"), acts, policy_hash="p1", **QUICK)  # as if approved
+    world.run(["good", "bad"], ticks=1, count=20)
+    world.terms = terms(asks, acts, policy_hash="p1", **QUICK)
+    world.tick()
+    agreed = world.shares("good")
+    assert agreed != {"frontier/accept": 1.0}
+    world.terms = terms(asks, role_terms("bad", floor=0.86), policy_hash="p2", **QUICK)
+    world.tick()
+    assert world.shares("good") == agreed
+    stricter = role_terms("good", learn="propose", floor=0.94)
+    world.terms = terms(stricter, acts, policy_hash="p3", **QUICK)
+    world.tick()
+    assert world.shares("good") == {"frontier/accept": 1.0}
 
 
 @pytest.mark.parametrize(
