@@ -42,12 +42,14 @@ def watch(store: Store, memory: Memory, *, terms: Terms, now_ns: int, until_ns: 
     is judged by what was known at the time.
     """
     oldest = now_ns - terms.learning.history_days * DAY_NS
+    if max(memory.cursor_ns, oldest) >= until_ns:
+        return Seen(memory=memory, alarms=(), caught_up=True)
     memory = replace(memory, cursor_ns=max(memory.cursor_ns, oldest))
     alarms: list[Alarm] = []
     for _ in range(BLOCKS_MAX):
         end = next_block(store, after_ns=memory.cursor_ns, until_ns=until_ns)
         if end is None:
-            memory = replace(memory, cursor_ns=max(memory.cursor_ns, until_ns))
+            memory = replace(memory, cursor_ns=until_ns)
             return Seen(memory=memory, alarms=tuple(alarms), caught_up=True)
         memory, rose = _block(store, memory, terms=terms, end_ns=end)
         alarms += rose

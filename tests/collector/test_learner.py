@@ -303,6 +303,14 @@ def test_a_revision_says_in_figures_what_it_rests_on(make: Make) -> None:
     assert "good||plain" in json.loads(row["note"])["cells"]
 
 
+def test_an_empty_store_is_no_trouble_however_often_one_looks(make: Make) -> None:
+    world = make(role_terms("good"), truth=GOOD)
+    for _ in range(3):
+        report = world.tick()
+        assert (report["trouble"], report["rebuilding"]) == (None, False)
+        world.clock.advance(60.0)
+
+
 def test_nothing_new_changes_nothing(make: Make) -> None:
     world = make(role_terms("good"), truth=GOOD, learning=QUICK)
     world.run(["good"], ticks=3, count=150)
