@@ -15,7 +15,7 @@ from collector.alerts.epochs import quality_epoch, roles_of, terms_of
 from collector.alerts.freshdraws import fresh
 from collector.alerts.sighting import Sighting
 from collector.alerts.states import Look
-from collector.alerts.watched import Outcome, Thresholds, Watched, see
+from collector.alerts.watched import Outcome, Struck, Thresholds, Watched, see
 from collector.store import Rows, Store
 from learning.propensity import Draws
 from telemetry.alerting import QualityAlertConfig
@@ -40,6 +40,7 @@ class Steps:
         self._behind = False
         self._fresh: Fresh = {}
         self._drawn: set[str] = set()
+        self._struck = Struck(counts=False)
 
     def take(self, books: Books, terms: Terms, now_ns: int) -> None:
         """Take in every closed step that came since the last time, a bounded number at once.
@@ -48,6 +49,7 @@ class Steps:
             StoreUnavailable: the store cannot be read; what was taken stays in the books.
         """
         self._fresh = {}
+        self._struck = Struck(counts=books.fact(CURSOR, None) is not None)
         _begin(books, terms)
         for _ in range(PAGES_MAX):
             rows = self._page(books, terms, now_ns)
@@ -97,16 +99,16 @@ class Steps:
     def _sequential(
         self, books: Books, name: str, role: str | None, *, held: bool = False
     ) -> Sighting:
-        watched = books.peek(name, role)
+        watched, struck = books.peek(name, role), self._struck.of(name, role)
         holds = None
         if watched is not None and watched.seen and not self._behind:
-            holds = watched.alarmed
+            holds = watched.alarmed or struck is not None
         steps = self._fresh.get((name, role or ""), 0)
         return Sighting(
             name=name,
             role=role,
             look=Look(holds=holds, steps=steps, held=held),
-            words=partial(quality_words, self._store, name, role, watched or Watched()),
+            words=partial(quality_words, self._store, name, role, struck or watched or Watched()),
         )
 
     def _stale(self, books: Books, terms: Terms, role: str | None) -> bool | None:
@@ -178,7 +180,9 @@ class Steps:
         self, books: Books, name: str, role: str | None, outcome: Outcome, limits: Thresholds
     ) -> None:
         key = (name, role or "")
-        see(books.of(name, role), outcome, limits)
+        watched = books.of(name, role)
+        if see(watched, outcome, limits):
+            self._struck.note(name, role, watched)
         self._fresh[key] = self._fresh.get(key, 0) + 1
 
 

@@ -17,7 +17,7 @@ from collector.alerts.books import Books
 from collector.alerts.epochs import cost_epoch, roles_of
 from collector.alerts.sighting import Sighting
 from collector.alerts.states import Look
-from collector.alerts.watched import Baseline, Outcome, Thresholds, Watched, see
+from collector.alerts.watched import Baseline, Outcome, Struck, Thresholds, Watched, see
 from collector.store import Store
 from telemetry.alerting import CostAlertConfig
 from telemetry.terms import Terms
@@ -39,6 +39,7 @@ class Tasks:
         self._store = store
         self._behind = False
         self._fresh: dict[str, int] = {}
+        self._struck = Struck(counts=False)
 
     def take(self, books: Books, terms: Terms, now_ns: int) -> None:
         """Take in every task that is added up since the last time, a bounded number at once.
@@ -47,6 +48,7 @@ class Tasks:
             StoreUnavailable: the store cannot be read; what was taken stays in the books.
         """
         self._fresh = {}
+        self._struck = Struck(counts=books.fact(CURSOR, None) is not None)
         config = terms.alerts.cost
         if config is None:
             return
@@ -73,16 +75,15 @@ class Tasks:
         if terms.alerts.cost is None:
             return
         for role in (*roles_of(terms), None):
-            watched = books.peek(COST, role)
-            compared = watched is not None and watched.seen > 0
-            holds = watched.alarmed if watched is not None and compared else None
+            watched, struck = books.peek(COST, role), self._struck.of(COST, role)
+            holds = None
+            if watched is not None and watched.seen and not self._behind:
+                holds = watched.alarmed or struck is not None
             yield Sighting(
                 name=COST,
                 role=role,
-                look=Look(
-                    holds=None if self._behind else holds, steps=self._fresh.get(role or "", 0)
-                ),
-                words=partial(cost_words, self._store, role, watched or Watched()),
+                look=Look(holds=holds, steps=self._fresh.get(role or "", 0)),
+                words=partial(cost_words, self._store, role, struck or watched or Watched()),
             )
 
     def _task(self, books: Books, terms: Terms, row: dict[str, Any]) -> None:
@@ -110,7 +111,9 @@ class Tasks:
         overall.limit_min = LIMIT_SHARE_MIN
         overall.limit_max = 1 / CLIP_LIMITS
         for key, one, its in ((role, watched, config), (None, overall, whole)):
-            see(one, outcome, Thresholds(arl=its.arl, recovery=RECOVERY, times=its.tasks_min))
+            limits = Thresholds(arl=its.arl, recovery=RECOVERY, times=its.tasks_min)
+            if see(one, outcome, limits):
+                self._struck.note(COST, key, one)
             self._fresh[key or ""] = self._fresh.get(key or "", 0) + 1
 
     def _learn(

@@ -1,5 +1,7 @@
 """What one sequential detector carries from tick to tick, as one row of the desk."""
 
+from copy import copy
+
 import msgspec
 
 from collector.desk import Desk, Transaction
@@ -72,6 +74,26 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 1.0
 
 
+class Struck:
+    """Detectors that alarmed within one tick, as they stood then: some are calm again at its end.
+
+    At the first tick over a store everything is long past, so nothing strikes.
+    """
+
+    def __init__(self, *, counts: bool) -> None:
+        self._counts = counts
+        self._then: dict[tuple[str, str], Watched] = {}
+
+    def note(self, name: str, role: str | None, watched: Watched) -> None:
+        """Keep the detector as it stands; the first alarm of a tick is the one that is told."""
+        if self._counts:
+            self._then.setdefault((name, role or ""), copy(watched))
+
+    def of(self, name: str, role: str | None) -> Watched | None:
+        """Return the detector as it alarmed in this tick, or None."""
+        return self._then.get((name, role or ""))
+
+
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     """When it alarms, when it gives the all-clear, and how many times it keeps."""
 
@@ -80,8 +102,8 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     times: int
 
 
-def see(watched: Watched, outcome: Outcome, thresholds: Thresholds) -> None:
-    """Take one outcome in; sets ``alarmed`` when the evidence says so, or says so no more."""
+def see(watched: Watched, outcome: Outcome, thresholds: Thresholds) -> bool:
+    """Take one outcome in and say whether it raised the alarm; a later one may end it."""
     grid = bets(watched.limit_max)
     detector = EDetector(bets=grid, wealth=watched.wealth)
     detector = detector.see(outcome.bad, limit=outcome.limit, weight=outcome.weight)
@@ -94,6 +116,8 @@ def see(watched: Watched, outcome: Outcome, thresholds: Thresholds) -> None:
         _hope(watched, outcome, thresholds)
     elif watched.evidence >= thresholds.arl:
         watched.alarmed, watched.back = True, ()
+        return True
+    return False
 
 
 def _remember(watched: Watched, outcome: Outcome) -> None:

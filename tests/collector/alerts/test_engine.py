@@ -332,6 +332,21 @@ def test_nothing_fires_while_old_steps_are_still_being_counted(
     assert "firing" not in states, "the drop was over before the count came up with now"
 
 
+def test_an_incident_that_is_over_before_the_next_tick_is_told_all_the_same(world: World) -> None:
+    world.put(GOOD * 3)
+    world.tick()
+    world.put([0.0] * 12 + [1.0] * 400)
+    world.tick()
+    event = next(e for e in world.events if (e.name, e.role) == ("QualityLow", "worker"))
+    assert "bad on average 1.000" in event.annotations["evidence"]
+    world.put(GOOD)
+    world.tick()
+    assert world.state("QualityLow") == "keep_firing"
+    world.put(GOOD)
+    world.tick()
+    assert world.state("QualityLow") == "resolved"
+
+
 def test_a_storm_of_labels_is_cut(world: World) -> None:
     for number in range(2):
         batch = Batch()
