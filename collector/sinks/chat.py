@@ -5,10 +5,10 @@ its time is over, with a network that knows only allowed addresses, that can har
 """
 
 import asyncio
-import contextlib
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -47,26 +47,32 @@ class Chat:
             "allow_private": self.allow_private,
             "seconds": TRY_SECONDS,
         }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "collector.sinks.chatchild",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={key: os.environ[key] for key in _PASSED if key in os.environ},
-        )  # fmt: skip
+        # Not asyncio's own, which would fork and with that disturb gRPC's threads.
+        process = await asyncio.to_thread(_begin)
         try:
-            async with asyncio.timeout(START_SECONDS + TRY_SECONDS):
-                said, _ = await process.communicate(json.dumps(asked).encode())
-        except TimeoutError:
+            said, _ = await asyncio.to_thread(
+                process.communicate, json.dumps(asked).encode(), START_SECONDS + TRY_SECONDS
+            )
+        except subprocess.TimeoutExpired:
             return Answer(verdict=Verdict.RETRY, message=f"no answer within {TRY_SECONDS:g} s")
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+            if process.poll() is None:
+                process.kill()
+                await asyncio.to_thread(process.communicate)
         return _answer(said[:ANSWER_BYTES_MAX])
 
     async def close(self) -> None:
         """Do nothing: no process outlives its message."""
+
+
+def _begin() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "collector.sinks.chatchild"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={key: os.environ[key] for key in _PASSED if key in os.environ},
+    )
 
 
 def _answer(said: bytes) -> Answer:

@@ -72,13 +72,15 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            self.received.append(await _request(reader))
-            await self.behave(reader, writer)
-            await writer.drain()
-        with contextlib.suppress(OSError):
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                self.received.append(await _request(reader))
+                await self.behave(reader, writer)
+                await writer.drain()
+        finally:
             writer.close()
-            await writer.wait_closed()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 async def _request(reader: asyncio.StreamReader) -> Received:
