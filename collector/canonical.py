@@ -41,6 +41,7 @@ _ATTEMPT: Final = SLOTS["attempt"]
 _REASON: Final = SLOTS["reason"]
 _QUALITY: Final = SLOTS["quality"]
 _QUALITY_SOURCE: Final = SLOTS["quality_source"]
+_SHADOW: Final = SLOTS["shadow_of"]
 
 
 def add_span(batch: Batch, frame: Frame, reading: Reading, *, pricing: Pricing) -> None:
@@ -52,7 +53,9 @@ def add_span(batch: Batch, frame: Frame, reading: Reading, *, pricing: Pricing) 
     operation = call_operation(slots, frame.name)
     if operation is None and slots[_DECISION] is not None and slots[_ATTEMPT] is not None:
         operation = "code"  # our code tier answers without a model
-    if slots[_DECISION] is not None and slots[_REASON] is not None and operation is None:
+    if slots[_SHADOW] is not None and operation is None:
+        batch.spans.append(_span(frame, reading, attributes))  # it decided nothing for anybody
+    elif slots[_DECISION] is not None and slots[_REASON] is not None and operation is None:
         batch.decisions.append(_decision(frame, slots, attributes))
     elif operation is not None:
         batch.calls.append(call_row(frame, reading, operation, attributes, pricing=pricing))
@@ -98,6 +101,7 @@ def call_row(
     served = slots[_SERVED] or (requested if writer == "langfuse" else None)
     cost, source, reported = _cost(slots, tokens, (served, requested), writer, pricing=pricing)
     latency = frame.end_ns - frame.start_ns
+    shadow_of = slots[_SHADOW]
     first_chunk = slots[_FIRST_CHUNK]
     if first_chunk is None and slots[_FIRST_CHUNK_MS] is not None:
         first_chunk = slots[_FIRST_CHUNK_MS] / 1e3
@@ -106,7 +110,9 @@ def call_row(
         start_ns=frame.start_ns, end_ns=frame.end_ns, received_ns=frame.received_ns,
         name=frame.name, status=frame.status, error_type=slots[_ERROR], service=frame.service,
         scope=frame.scope, dialect=writer, operation=operation, role=role, role_from=role_from,
-        awaits=frame.parent_id, counted=True, uncounted_reason=None, tier=slots[SLOTS["tier"]],
+        awaits=frame.parent_id, counted=shadow_of is None,
+        uncounted_reason=None if shadow_of is None else "shadow",
+        tier=slots[SLOTS["tier"]],
         mode=slots[SLOTS["mode"]], plan=slots[SLOTS["plan"]],
         task=slots[_CONVERSATION] or frame.trace_id, provider=slots[_PROVIDER],
         model_requested=requested, model_served=served,
@@ -116,10 +122,12 @@ def call_row(
         cost_source=source, cost_reported_usd=reported,
         finish_reason=slots[SLOTS["finish_reason"]], response_id=slots[SLOTS["response_id"]],
         conversation_id=slots[_CONVERSATION], first_chunk_seconds=first_chunk,
-        http_status=slots[_STATUS], decision_id=slots[_DECISION], attempt=slots[_ATTEMPT],
+        http_status=slots[_STATUS],
+        decision_id=slots[_DECISION] if shadow_of is None else None, attempt=slots[_ATTEMPT],
         cause=slots[SLOTS["cause"]], escalated_from=slots[SLOTS["escalated_from"]],
         quality=_unit(slots[_QUALITY]), quality_source=slots[_QUALITY_SOURCE],
         weight=frame.weight, latency_bucket=bucket(latency), attributes=attributes,
+        shadow_of=shadow_of,
     )  # fmt: skip
 
 

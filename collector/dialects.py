@@ -293,6 +293,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     _field("attempts", _COUNT, tierwise="tierwise.attempts"),
     _field("key_name", _TEXT, tierwise="tierwise.key"),
     _field("overhead_ms", _NUMBER, tierwise="tierwise.overhead_ms"),
+    _field("shadow_of", _TEXT, tierwise="tierwise.shadow"),
 )
 
 SLOTS: Final[dict[str, int]] = {field.name: number for number, field in enumerate(FIELDS)}

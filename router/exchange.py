@@ -194,6 +194,8 @@ class Exchange:
             baggage=self.request.baggage if self.request else {},
             content=self._content(),
         )
+        if self.gateway.shadows is not None:
+            self.gateway.shadows.offer(self, outcome)
 
     def _quality(self) -> tuple[float | None, str | None]:
         """Return the score of the answer the caller got, and the check it is from."""

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from router.breaker import Breakers, RetryBudget
 from router.decider import Decider
@@ -17,6 +17,17 @@ from telemetry.clock import Clock
 from telemetry.metrics import Meters
 from telemetry.records import Decision, Outcome
 from telemetry.spans import Content
+
+if TYPE_CHECKING:
+    from router.exchange import Exchange
+
+
+class Shadowing(Protocol):
+    """Takes steps that were answered, to run some again; never blocks and never raises."""
+
+    def offer(self, exchange: "Exchange", outcome: Outcome) -> None:
+        """Take one step; its answer is out, or on its way."""
+        ...
 
 
 class Recorder(Protocol):
@@ -61,5 +72,6 @@ class Gateway:
     memory: Memory
     spending: Spending = field(default_factory=Spending)
     feedback: FeedbackDesk | None = None  # None: there is no console to hand it to
+    shadows: Shadowing | None = None  # None: no step is run again
     answer_bytes_max: int = 16_777_216  # a longer answer is relayed unread
     content_bytes_max: int | None = None  # of each body; None: text is not recorded

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from hashlib import sha256
@@ -82,7 +83,8 @@ class Policy:
         modes = sorted(mode for role, mode in self.rules if role == rules.role and mode is not None)
         low, high = (self.ladder.index(tier) for tier in rules.range)
         span = self.ladder[low : high + 1]
-        return rules, modes, [(tier, self.file.tiers.get(tier)) for tier in span]
+        served = replace(rules, shadow=None)  # shadow runs serve nobody
+        return served, modes, [(tier, self.file.tiers.get(tier)) for tier in span]
 
     @property
     def table(self) -> Mapping[Key, Route]:

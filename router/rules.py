@@ -189,6 +189,7 @@ def _role_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
     yield from _alert_faults(file, rules)
     yield from _check_faults(rules)
     yield from _code_faults(file, rules)
+    yield from _shadow_faults(file, rules)
     if rules.pin is not None and not any(
         rules.pin.model in tier.models for tier in file.tiers.values()
     ):
@@ -214,6 +215,25 @@ def _code_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
             where=rules.where,
             message=f"it may start at the tier `{CODE}` but names no function",
             remedy='add code = "module:function"',
+        )
+
+
+def _shadow_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
+    if rules.shadow is None or rules.mode is not None:
+        return
+    where, tier = f"{rules.where}.shadow", rules.shadow.tier
+    if tier not in file.ladder or tier == CODE:
+        yield Fault(
+            where=f"{where}.tier",
+            message=f"{tier!r} is no tier with models",
+            remedy=f"name one of the ladder{nearest_name(tier, file.ladder)}",
+        )
+    if rules.side_effects or rules.pin is not None:
+        why = "its steps have side effects" if rules.side_effects else "it is pinned to one model"
+        yield Fault(
+            where=where,
+            message=f"{why}, so none of them may be asked again elsewhere",
+            remedy="remove the table",
         )
 
 

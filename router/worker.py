@@ -33,6 +33,7 @@ from router.reload import Loaded, Reloader
 from router.request import Limits
 from router.revisions import Revisions
 from router.sessions import Memory
+from router.shadowing import Shadows
 from router.spending import Spending
 from router.upstream import AiohttpUpstream
 from telemetry.clock import Clock, SystemClock
@@ -103,6 +104,7 @@ async def _serve(
     console = _console(config, environment)
     leases = _leases(config, console, reloader=reloader, meters=meters, clock=clock)
     feedback = FeedbackDesk(console=console.url, token=console.token)
+    shadows = Shadows(rng=rng, shares=config.gateway.workers)
     revisions = _revisions(config, console, meters=meters, clock=clock, rng=rng)
     gateway = Gateway(
         loaded=lambda: reloader.current,
@@ -119,6 +121,7 @@ async def _serve(
         memory=Memory(clock=clock),
         spending=leases.spending,
         feedback=feedback,
+        shadows=shadows,
         content_bytes_max=config.telemetry.content_bytes_max if config.telemetry.content else None,
     )
     health = _health(worker, reloader=reloader, revisions=revisions, meters=meters, clock=clock)
@@ -131,11 +134,15 @@ async def _serve(
         with _ending(server, gateway.load):
             await server.serve(sockets=[sock])
     finally:
-        for task in (watch, *retired):
-            task.cancel()
-        await asyncio.gather(watch, *retired, return_exceptions=True)
-        policy = reloader.current.policy
-        await _close(revisions, leases, policy, upstream, feedback, exporter)
+        await _call_off(watch, *retired)
+        await _close(revisions, leases, shadows, reloader.current.policy, upstream, feedback)
+        await exporter.close()  # last: the others may have something to record
+
+
+async def _call_off(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _close(*parts: _Closing) -> None:

@@ -76,6 +76,13 @@ METRICS: Final = (
         "steps that a spent budget of the scope sent to the cheapest tier",
     ),
     Metric(
+        "tierwise_shadow_runs_total",
+        "counter",
+        ("role", "tier", "result"),
+        "steps drawn to be run again; result: run, or why not: budget, busy, dropped, no_model, "
+        "too_large, fault",
+    ),
+    Metric(
         "tierwise_budget_spent_ratio",
         "gauge",
         ("scope", "name"),

@@ -91,6 +91,7 @@ PLAN = Attribute("tierwise.plan", "string", "both", "the plan that the step belo
 KEY = Attribute("tierwise.key", "string", "route", "name of the client key")
 BUDGET = Attribute("tierwise.budget", "string", "route", "budget scope of the client key")
 OVERHEAD = Attribute("tierwise.overhead_ms", "double", "route", "milliseconds that tierwise itself added before the first byte")
+SHADOW = Attribute("tierwise.shadow", "string", "both", "id of the decision whose step was run again to compare; the answer reached nobody, and the spend is counted apart")
 INPUT_MESSAGES = Attribute("gen_ai.input.messages", "string", "attempt", "the request's body; only when the operator records content")
 OUTPUT_MESSAGES = Attribute("gen_ai.output.messages", "string", "attempt", "the answer's body; only when the operator records content")
 EVALUATION_NAME = Attribute("gen_ai.evaluation.name", "string", "event", "the check or judge")

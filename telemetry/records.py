@@ -137,6 +137,7 @@ class Decision:
     revision: str
     reason: Reason
     cell: str | None = None  # what its outcome teaches; None: nothing learns from it
+    shadow_of: str | None = None  # the decision whose step it runs again; nobody gets its answer
 
     def __post_init__(self) -> None:
         assert 0.0 < self.propensity <= 1.0, f"propensity {self.propensity} is outside (0, 1]"

@@ -42,7 +42,7 @@ ROUTE: Final = Layout(
     ),
     (
         names.DECISION_ID, names.PROPENSITY, names.COST_USD, names.QUALITY_SCORE, names.OVERHEAD,
-        names.PLAN, names.ROLE_UNKNOWN, names.FEATURES,
+        names.PLAN, names.ROLE_UNKNOWN, names.FEATURES, names.SHADOW,
     ),
 )  # fmt: skip
 
@@ -60,7 +60,7 @@ ATTEMPT: Final = Layout(
         names.TIME_TO_FIRST_CHUNK, names.INPUT_TOKENS, names.OUTPUT_TOKENS,
         names.CACHE_READ_TOKENS, names.CACHE_WRITE_TOKENS, names.REASONING_TOKENS,
         names.COST_AMOUNT, names.COST_LEGACY, names.COST_USD, names.QUALITY_SCORE,
-        names.INPUT_MESSAGES, names.OUTPUT_MESSAGES,
+        names.SHADOW, names.INPUT_MESSAGES, names.OUTPUT_MESSAGES,
     ),
 )  # fmt: skip
 
@@ -167,6 +167,7 @@ def _route(decision: Decision, outcome: Outcome, baggage: tuple[tuple[str, str],
         decision.decision_id, decision.propensity, outcome.cost_usd, outcome.quality,
         None if overhead is None else overhead * 1e3, context.plan, context.role_unknown,
         ",".join([f"{feature:.4g}" for feature in outcome.features]) or None,
+        decision.shadow_of,
     )  # fmt: skip
     return Span(
         ROUTE, f"{names.ROUTE_SPAN} {context.role}", outcome.trace_id, outcome.span_id,
@@ -201,7 +202,7 @@ def _attempt(
         decision.decision_id, context.session, context.plan, attempt.response_id,
         attempt.first_chunk_seconds, tokens.input, tokens.output, tokens.cache_read,
         tokens.cache_write, tokens.reasoning, cost, cost, cost,
-        outcome.quality if delivered else None, request, answer,
+        outcome.quality if delivered else None, decision.shadow_of, request, answer,
     )  # fmt: skip
     return Span(
         ATTEMPT, f"{operation} {attempt.request_model}", outcome.trace_id, attempt.span_id,

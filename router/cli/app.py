@@ -30,6 +30,7 @@ from router.cli.replay import replay
 from router.cli.roles import roles
 from router.cli.savings import savings
 from router.cli.serve import serve
+from router.cli.shadow import shadow
 from router.cli.sql import sql
 from telemetry.errors import ConfigError, TierwiseError
 
@@ -69,6 +70,7 @@ def build() -> typer.Typer:
     app.command()(replay)
     app.command()(ope)
     app.add_typer(bench)
+    app.add_typer(shadow)
     return app
 
 
