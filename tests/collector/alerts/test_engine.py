@@ -212,7 +212,7 @@ def test_draws_that_are_not_as_logged_are_told(world: World) -> None:
 
 def test_the_steps_of_one_session_repeat_one_draw_and_count_once(world: World) -> None:
     """All steps of ten long sessions at an arm of probability 0.1: ten draws of a hundred."""
-    for turn in range(12):
+    for turn in range(6):
         batch = Batch()
         for session in range(100 if turn == 0 else 10):  # ten lucky ones go on
             world.count += 1
