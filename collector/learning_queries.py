@@ -11,8 +11,9 @@ teaches is told by its chain of tiers:
   Words that came without proof of who said them are kept apart (``open``). A word on the root span
   of a trace speaks of the whole task: each step without a label of its own gets it as one
   ``1 / steps`` of a label.
-- Of one source at most ``SOURCE_WORDS_PER_MINUTE`` words count in a minute of a cell, whichever
-  their ids pick; how many more there were is kept.
+- Of one source only so many words count in a minute of a cell, whichever their ids pick: few of
+  one without proof, many of one that showed it (a grader may grade every step). How many more
+  there were is kept.
 
 Decisions that a budget, a session's history, a missing dialect or a fault of ours forced are left
 out: they are not drawn from the steps that shares are about. So are unknown roles and embeddings.
@@ -25,7 +26,8 @@ from typing import Final
 from collector.rollup_queries import NS, slot
 
 CHAIN_MINUTES: Final = 60  # a chain of attempts takes no longer
-SOURCE_WORDS_PER_MINUTE: Final = 100
+OPEN_WORDS_PER_MINUTE: Final = 100
+PROVEN_WORDS_PER_MINUTE: Final = 6_000
 CHANCE_MIN: Final = 0.01  # a label with a smaller chance counts as one of this
 
 TEACHING: Final = """d.role_unknown IS NULL AND d.dialect IS DISTINCT FROM 'embeddings'
@@ -165,8 +167,9 @@ WITH said AS (
   JOIN temp.taught t ON t.decision_id = d.decision_id AND t.last
 )
 SELECT *, row_number() OVER (
-    PARTITION BY start_ns // {NS}, cell, source ORDER BY evaluation_id
-  ) > {SOURCE_WORDS_PER_MINUTE} AS excess
+    PARTITION BY start_ns // {NS}, cell, source, authenticated ORDER BY evaluation_id
+  ) > CASE WHEN authenticated THEN {PROVEN_WORDS_PER_MINUTE} ELSE {OPEN_WORDS_PER_MINUTE} END
+  AS excess
 FROM said
 """,
     """

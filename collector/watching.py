@@ -17,7 +17,7 @@ from collector.role_cases import case_of, learnable
 from collector.rolling import DAY_NS
 from collector.rollup_queries import NS
 from collector.store import Store
-from learning.rolewise import Case, reference_means, watched
+from learning.rolewise import Case, reference_means, tallied, watched
 from learning.tally import Tally
 from learning.watch import Watch
 from telemetry.terms import Terms
@@ -39,7 +39,8 @@ def watch(store: Store, memory: Memory, *, terms: Terms, now_ns: int, until_ns: 
     """Watch what arrived since the memory's cursor, block by block, until ``until_ns``.
 
     A block's outcomes are compared with evidence from before it, so history that is watched again
-    is judged by what was known at the time.
+    is judged by what was known at the time: whole minutes from the store's sums, and of the minute
+    in which the block begins what arrived before it.
     """
     oldest = now_ns - terms.learning.history_days * DAY_NS
     if max(memory.cursor_ns, oldest) >= until_ns:
@@ -64,10 +65,13 @@ def _block(
         came.setdefault(each.scope, []).append(each)
     if not came:
         return replace(memory, cursor_ns=end_ns), []
+    minute = memory.cursor_ns // NS
+    before: dict[Scope, list[Outcome]] = {}
+    for each in outcomes(store, after_ns=minute * NS, until_ns=memory.cursor_ns, terms=terms):
+        if each.minute >= minute:  # the sums of earlier minutes hold their late words already
+            before.setdefault(each.scope, []).append(each)
     splits = [since for carried in memory.scopes.values() for since in carried.since.values()]
-    archive = Archive(
-        store, terms=terms, now_ns=end_ns, splits=splits, until_minute=memory.cursor_ns // NS
-    )
+    archive = Archive(store, terms=terms, now_ns=end_ns, splits=splits, until_minute=minute)
     scopes, alarms = dict(memory.scopes), []
     for scope in archive.scopes():
         declared = declared_of(scope, terms)
@@ -77,10 +81,24 @@ def _block(
         carried = carried.moved_on(archive.versions(scope.role, carried.versions))
         case = case_of(declared, terms, carried=carried)
         evidence = archive.of(scope, prefixes=case.arms.prefixes, versions=carried.versions)
-        carried, rose = _scope(came[scope], evidence.trusted, case, carried, at_ns=end_ns)
+        known = evidence.trusted + _tally(before.get(scope, []), evidence.trusted, carried)
+        carried, rose = _scope(came[scope], known, case, carried, at_ns=end_ns)
         scopes[str(scope)] = carried
         alarms += rose
     return replace(memory, cursor_ns=end_ns, scopes=scopes), alarms
+
+
+def _tally(before: list[Outcome], like: Tally, carried: Carried) -> Tally:
+    """Sum up outcomes of the versions that stand now, laid out as ``like``."""
+    current = [
+        each for each in before if each.version == carried.versions.get(each.sighting.prefix[-1])
+    ]
+    return tallied(
+        [sighted(each, like.cells) for each in current],
+        cells=like.cells,
+        prefixes=like.prefixes,
+        epoch=max((each.minute for each in current), default=0),
+    )
 
 
 def _scope(

@@ -24,7 +24,7 @@ from learning.derive import KNOWN, Derived, Settings, Situation, derive
 from learning.explore import exploration
 from learning.measure import estimates
 from learning.programme import Bound, doubt, margin_of
-from learning.tally import Floats, Stat, Tally
+from learning.tally import STATS, Floats, Stat, Tally
 from learning.watch import Outcomes, references
 from telemetry.records import Arm, OnFail
 
@@ -193,6 +193,34 @@ class Sighting:
     flagged: bool
     fresh: bool  # the flag itself is news
     label: float | None  # quality of what was delivered; None when unknown or no news
+
+
+def tallied(
+    sightings: Sequence[Sighting],
+    *,
+    cells: tuple[str, ...],
+    prefixes: tuple[Chain, ...],
+    epoch: int,
+) -> Tally:
+    """The flags and labels of sightings as evidence of one epoch; usage is not among it.
+
+    Sightings of other cells or prefixes are left out. A label counts once: its chance is not known
+    here, and a reference needs a mean, not a proof.
+    """
+    sums = np.zeros((len(cells), len(prefixes), STATS))
+    row_of = {cell: number for number, cell in enumerate(cells)}
+    column_of = {prefix: number for number, prefix in enumerate(prefixes)}
+    for seen in sightings:
+        row, column = row_of.get(seen.cell), column_of.get(seen.prefix)
+        if row is None or column is None:
+            continue
+        if seen.fresh:
+            sums[row, column, Stat.ATTEMPTS] += 1
+            sums[row, column, Stat.FLAGGED] += seen.flagged
+        if seen.label is not None:
+            first = Stat.FAILED_W if seen.flagged else Stat.PASSED_W
+            sums[row, column, first : first + 4] += (1.0, 1.0, seen.label, seen.label**2)
+    return Tally(cells=cells, prefixes=prefixes, epochs={epoch: sums})
 
 
 def watched(

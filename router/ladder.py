@@ -22,12 +22,16 @@ def first(route: Route, arm: Arm) -> Candidate:
 
 
 def after_down(route: Route, arm: Arm, candidate: Candidate) -> Candidate | None:
-    """Return whom to ask when ``candidate`` gave no answer: its tier's next model, else up."""
+    """Return whom to ask when ``candidate`` gave no answer: its tier's next model, else up.
+
+    An arm that accepts what fails its checks still goes up: there is nothing to accept.
+    """
     models = route.targets(candidate.tier)
     place = candidate.place + 1
     if place < len(models):
         return Candidate(candidate.tier, place, models[place], Cause.FAILOVER)
-    return after_flag(route, arm, candidate)
+    up = route.after_fail(arm, candidate.tier) or route.next_up(candidate.tier)
+    return None if up is None else begin(route, up, Cause.ESCALATION)
 
 
 def after_flag(route: Route, arm: Arm, candidate: Candidate) -> Candidate | None:

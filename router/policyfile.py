@@ -96,8 +96,8 @@ class RoleRules(Section):
     )
     on_fail: OnFail | None = Field(
         None,
-        description="what follows a failed check or a failed tier: accept the answer, "
-        "step one tier up, or go straight to the top of the range; step when absent",
+        description="what follows a failed check: accept the answer, step one tier up, or go "
+        "straight to the top of the range; step when absent",
     )
     quality_floor: Share | None = Field(
         None, description="mean quality the role must keep; every role that learns needs one"

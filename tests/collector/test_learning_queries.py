@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collector.duckdb_store import DuckDBStore
-from collector.learning_queries import SOURCE_WORDS_PER_MINUTE
+from collector.learning_queries import OPEN_WORDS_PER_MINUTE
 from collector.migrations import MIGRATIONS
 from collector.rolling import BY_MINUTE_NS, DAY_NS
 from collector.rollup_queries import NS
@@ -214,17 +214,33 @@ def test_a_later_step_of_a_task_shrinks_the_share_of_those_before(store: DuckDBS
     assert [row["w"] for row in labels(store)] == [0.5, 0.5]
 
 
-def test_of_one_source_only_so_many_words_count_in_a_minute_of_a_cell(store: DuckDBStore) -> None:
-    numbers = range(1, SOURCE_WORDS_PER_MINUTE + 31)
+def graded(store: DuckDBStore, count: int, *, authenticated: bool) -> None:
+    """Write so many steps of one minute, each with a word of one source."""
+    numbers = range(1, count + 1)
     batches = [chain(number, [SMALL], start_ns=START + number) for number in numbers]
-    batches += [word(number, 1.0, at=START, source="feedback:bot") for number in numbers]
-    batches += [word(number, 0.0, at=START, source="feedback:ann") for number in numbers[:5]]
+    batches += [
+        word(number, 1.0, at=START, source="feedback:bot", authenticated=authenticated)
+        for number in numbers
+    ]
     kept(store, *batches)
+
+
+def test_of_one_source_without_proof_only_so_many_words_count_in_a_minute_of_a_cell(
+    store: DuckDBStore,
+) -> None:
+    graded(store, OPEN_WORDS_PER_MINUTE + 30, authenticated=False)
     assert store.read("SELECT source, words FROM learning_excess") == [
         {"source": "feedback:bot", "words": 30}
     ]
     found = store.read("SELECT sum(labels) AS labels FROM learning_labels")[0]["labels"]
-    assert SOURCE_WORDS_PER_MINUTE <= found <= SOURCE_WORDS_PER_MINUTE + 5
+    assert found == OPEN_WORDS_PER_MINUTE
+
+
+def test_a_source_that_proved_who_it_is_may_grade_every_step(store: DuckDBStore) -> None:
+    graded(store, OPEN_WORDS_PER_MINUTE + 30, authenticated=True)
+    assert store.read("SELECT * FROM learning_excess") == []
+    found = store.read("SELECT sum(labels) AS labels FROM learning_labels")[0]["labels"]
+    assert found == OPEN_WORDS_PER_MINUTE + 30
 
 
 def many(seed: int, *, first: int = 1, count: int = 120) -> list[Batch]:

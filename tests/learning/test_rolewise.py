@@ -15,9 +15,10 @@ from learning.rolewise import (
     place_of,
     reference_means,
     role_arms,
+    tallied,
     watched,
 )
-from learning.tally import Tally
+from learning.tally import STATS, Stat, Tally
 from telemetry.records import Arm, OnFail
 
 TIERS = ("small", "frontier")
@@ -167,3 +168,20 @@ def test_without_enough_evidence_nothing_is_compared() -> None:
     known = reference_means(taught(small=0.9, top=0.92, count=60), case())
     rows = [Sighting(cell=CELLS[0], prefix=("small",), flagged=True, fresh=True, label=0.0)]
     assert watched(rows, tier="small", cells=CELLS, known=known)[1] == []
+
+
+def test_sightings_add_up_to_flags_and_labels_by_what_the_checks_said() -> None:
+    small, up = ("small",), ("small", "top")
+    seen = [
+        Sighting(cell="a", prefix=small, flagged=False, fresh=True, label=0.5),
+        Sighting(cell="a", prefix=small, flagged=True, fresh=True, label=None),
+        Sighting(cell="a", prefix=up, flagged=True, fresh=False, label=1.0),
+        Sighting(cell="elsewhere", prefix=small, flagged=False, fresh=True, label=1.0),
+        Sighting(cell="a", prefix=("top",), flagged=False, fresh=True, label=1.0),
+    ]
+    found = tallied(seen, cells=("a",), prefixes=(small, up), epoch=7).epochs[7]
+    expected = np.zeros((1, 2, STATS))
+    expected[0, 0, [Stat.ATTEMPTS, Stat.FLAGGED]] = 2, 1
+    expected[0, 0, Stat.PASSED_W : Stat.PASSED_WQQ + 1] = 1, 1, 0.5, 0.25
+    expected[0, 1, Stat.FAILED_W : Stat.FAILED_WQQ + 1] = 1, 1, 1, 1
+    assert (found == expected).all()

@@ -29,7 +29,7 @@ tier = "mid"
 on_fail = "step"
 [roles.firm]
 tier = "mid"
-on_fail = "accept"
+range = ["mid", "mid"]
 [roles.lowest]
 tier = "small"
 on_fail = "top"
@@ -148,7 +148,7 @@ async def test_when_all_are_down_the_last_ones_answer_is_relayed_as_it_came() ->
     assert outcome.cost_usd == 0.0
 
 
-async def test_an_arm_that_accepts_stays_on_its_tier() -> None:
+async def test_a_range_of_one_tier_is_never_left() -> None:
     bench = bench_of(failing(500), failing(502))
     delivered = await bench.post(CHAT, ask("firm"))
     assert delivered.status == 502
@@ -360,6 +360,10 @@ unpassed = "refuse"
 tier = "small"
 on_fail = "top"
 {CHECK}
+[roles.alone]
+tier = "small"
+range = ["small", "small"]
+{CHECK}
 [roles.firm]
 tier = "small"
 on_fail = "accept"
@@ -554,7 +558,7 @@ async def test_an_error_under_status_200_is_no_answer(path: str, body: bytes) ->
     assert first.error_type in ("server_error", "overloaded_error")
     assert second.error_type is None
     alone = checked(Script(pieces=[body]), dialect=dialect)
-    assert (await alone.post(path, ask("firm"))).body == body
+    assert (await alone.post(path, ask("alone"))).body == body
 
 
 # A plan's escalations --------------------------------------------------------------------------
@@ -637,7 +641,7 @@ async def test_a_wait_that_is_too_long_sends_the_step_up_at_once(wait: bytes) ->
 
 async def test_without_another_tier_the_providers_wait_reaches_the_caller() -> None:
     bench = checked(busy(wait=b"1000000000"))
-    delivered = await bench.post(CHAT, ask("firm"))
+    delivered = await bench.post(CHAT, ask("alone"))
     assert (delivered.status, delivered.headers["retry-after"]) == (429, "1000000000")
 
 

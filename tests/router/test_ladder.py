@@ -74,8 +74,25 @@ def when_flagged(tier: str, on_fail: OnFail) -> list[Step]:
             OnFail.TOP,
             [("small", "local/tiny", START), ("frontier", "gpt/big", ESCALATION)],
         ),
-        ("small", OnFail.ACCEPT, [("small", "local/tiny", START)]),
-        ("mid", OnFail.ACCEPT, [("mid", "gpt/mini", START), ("mid", "local/tiny", FAILOVER)]),
+        (
+            "small",
+            OnFail.ACCEPT,
+            [
+                ("small", "local/tiny", START),
+                ("mid", "gpt/mini", ESCALATION),
+                ("mid", "local/tiny", FAILOVER),
+                ("frontier", "gpt/big", ESCALATION),
+            ],
+        ),
+        (
+            "mid",
+            OnFail.ACCEPT,
+            [
+                ("mid", "gpt/mini", START),
+                ("mid", "local/tiny", FAILOVER),
+                ("frontier", "gpt/big", ESCALATION),
+            ],
+        ),
         ("frontier", OnFail.STEP, [("frontier", "gpt/big", START)]),
     ],
 )
