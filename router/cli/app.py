@@ -18,6 +18,7 @@ from router.cli.decision import explain
 from router.cli.demo import demo
 from router.cli.doctor import doctor
 from router.cli.drift import drift
+from router.cli.eval import evals_app
 from router.cli.export import export
 from router.cli.gateway import gateway
 from router.cli.init import init
@@ -71,6 +72,7 @@ def build() -> typer.Typer:
     app.command()(ope)
     app.add_typer(bench)
     app.add_typer(shadow)
+    app.add_typer(evals_app)
     return app
 
 

@@ -1,0 +1,1 @@
+"""Suites that are shipped: examples that run against the stand-ins."""
