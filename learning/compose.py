@@ -71,8 +71,18 @@ class Composed:
         return np.asarray(np.sqrt((self.own**2).sum(axis=1) + (self.common**2).sum(axis=1)))
 
 
-def compose(layout: Layout, *, estimates: list[Estimate], attempt_cost: Floats) -> Composed:
-    """Put the arms together; ``attempt_cost`` is (roles, prefixes), expected USD of an attempt."""
+def compose(
+    layout: Layout,
+    *,
+    estimates: list[Estimate],
+    attempt_cost: Floats,
+    switching: Floats | None = None,
+) -> Composed:
+    """Put the arms together; ``attempt_cost`` is (roles, prefixes), expected USD of an attempt.
+
+    ``switching`` (roles, arms) is what each arm loses to changes of model inside a conversation,
+    expected USD a step; None for nothing.
+    """
     roles = attempt_cost.shape[0]
     mean = np.stack([estimate.mean for estimate in estimates], axis=1)
     chains = layout.arms.chains
@@ -102,6 +112,8 @@ def compose(layout: Layout, *, estimates: list[Estimate], attempt_cost: Floats) 
             slope[:, flag_at, arm] = arrived * (worth - mean[:, good_at])
             worth = (1 - flag) * mean[:, good_at] + flag * worth
         quality[:, arm] = worth
+    if switching is not None:
+        cost += switching
     own = np.stack([estimate.own for estimate in estimates], axis=1)
     common = np.stack([estimate.common for estimate in estimates], axis=1)
     return Composed(

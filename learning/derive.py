@@ -12,6 +12,7 @@ from learning.explore import exploration
 from learning.margins import selection
 from learning.measure import attempt_costs, estimates
 from learning.programme import Bound, Programme, Solution, doubt, solve
+from learning.switching import Conversations, switching
 from learning.tally import Floats, Tally
 from learning.watch import references
 
@@ -50,7 +51,8 @@ class Situation:
     ``allowed`` (r, a) what the policy permits; ``price`` USD per input, output and cached token of
     each tier, (3,); ``typical`` the tokens of an attempt before any was seen, (3,); ``since`` the
     first epoch that counts for a model, after its last alarm; ``demoted`` the tiers whose last
-    alarm was a loss.
+    alarm was a loss; ``conversations`` is what a change of model inside one loses, None when that
+    is not known.
     """
 
     floor: float
@@ -61,6 +63,7 @@ class Situation:
     typical: Mapping[str, Floats]
     since: Mapping[str, int]
     demoted: frozenset[str] = frozenset()
+    conversations: Conversations | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,15 +102,16 @@ def derive(
         floor=situation.floor,
         declared={tier: table.count(tier) / len(table) for tier in layout.arms.tiers},
     )
+    base = _declared(situation) if previous is None else previous.solution.shares
     arms = compose(
         layout,
         estimates=[found for found, _ in measured],
         attempt_cost=attempt_costs(
             layout.arms, recent=recent, price=situation.price, typical=situation.typical
         ),
+        switching=_switching(layout, situation, shares=base),
     )
     weights = role_mix(tally, settings=settings)
-    base = _declared(situation) if previous is None else previous.solution.shares
     worth = 0.0 if previous is None else previous.solution.price_of_quality
     solution = _solve(
         arms,
@@ -150,6 +154,15 @@ def role_mix(tally: Tally, *, settings: Settings) -> Floats:
     if float(excess.sum()) > chi2.isf(MOVED, max(len(weights) - 1, 1)):
         weights = (recent + 1.0) / (recent + 1.0).sum()
     return np.asarray(weights)
+
+
+def _switching(layout: Layout, situation: Situation, *, shares: Floats) -> Floats | None:
+    """What changes of model lose under a mix in force (roles, arms); None when not known."""
+    if situation.conversations is None:
+        return None
+    return switching(
+        situation.conversations, chains=layout.arms.chains, shares=shares, price=situation.price
+    )
 
 
 def _declared(situation: Situation) -> Floats:

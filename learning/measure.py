@@ -78,14 +78,22 @@ def attempt_costs(
 
     ``recent`` (roles, prefixes, STATS) are sums of recent attempts; ``price`` holds USD per input,
     output and cached token of each tier, (3,); ``typical`` the tokens of an attempt before any is
-    seen, (3,). Tokens are learned and prices applied, so a new price needs no learning.
+    seen, (3,). Input tokens include cached ones. Tokens are learned and prices applied, so a new
+    price needs no learning.
     """
     costs = np.zeros(recent.shape[:2])
     for index, prefix in enumerate(arms.prefixes):
         sums, unit = recent[:, index], price[prefix[-1]]
         count = sums[:, Stat.ATTEMPTS]
-        used = sums[:, Stat.TOKENS_IN : Stat.TOKENS_CACHED + 1] @ unit
-        guess = COST_COUNT * float(typical[prefix[-1]] @ unit)
+        used = fresh(sums[:, Stat.TOKENS_IN : Stat.TOKENS_CACHED + 1]) @ unit
+        guess = COST_COUNT * float(fresh(typical[prefix[-1]]) @ unit)
         common = (float(used.sum()) + guess) / (float(count.sum()) + COST_COUNT)
         costs[:, index] = (used + COST_COUNT * common) / (count + COST_COUNT)
     return costs
+
+
+def fresh(tokens: Floats) -> Floats:
+    """Input, output and cached tokens (..., 3) with the cached ones taken out of the input."""
+    found = np.array(tokens, dtype=float)
+    found[..., 0] = np.maximum(found[..., 0] - found[..., 2], 0.0)
+    return found

@@ -48,6 +48,13 @@ def test_quality_and_cost_of_chains_by_hand() -> None:
     assert arms.cost[0].tolist() == pytest.approx([1.0, 1.0 + 0.4 * 40.0, 50.0])
 
 
+def test_what_a_change_of_model_loses_is_added_to_each_arm() -> None:
+    cost = np.array([[1.0, 50.0, 40.0]])
+    lost = np.array([[0.5, 0.5, 2.0]])
+    arms = compose(TWO, estimates=known(VALUES), attempt_cost=cost, switching=lost)
+    assert arms.cost[0].tolist() == pytest.approx([1.5, 17.5, 52.0])
+
+
 def test_doubt_enters_with_the_derivative_of_each_part() -> None:
     arms = compose(TWO, estimates=known(VALUES, doubt=0.01), attempt_cost=np.ones((1, 3)))
     step = arms.own[0, :, 1] / 0.01
