@@ -11,8 +11,8 @@ steps that are left of it share. The mix in force stands for where conversations
 mix that has settled on one tier, staying costs nothing and moving there costs all of it, so a gain
 below the loss moves nothing.
 Fails (too small) where one tier's models lie at several providers, each with a cache of its own;
-(too large) under a mix of several start tiers, whose conversations stick to one each and are charged
-alike whether they stay or go. What a chain loses when it escalates is no part of this: those tokens
+(too large) under a mix of several start tiers, whose conversations stick to one each and are
+charged alike whether they stay or go. What a chain loses when it escalates is no part: those tokens
 are seen in the attempts.
 """
 
