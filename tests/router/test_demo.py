@@ -19,6 +19,7 @@ COMMAND = [
     "-c",
     "import sys; from router.cli import main; sys.exit(main())",
     "demo",
+    "--quick",
 ]
 SECONDS_MAX = 60.0
 
