@@ -16,6 +16,7 @@ from evals.builtin.structure import Json, JsonSchema, RequiredKeys, ToolCallVali
 from evals.builtin.values import Contains, NumberRange, OneOf, Regex
 from evals.checks import AnyCheck, BuiltIn, CheckSection
 from evals.external import Command, External, Http
+from evals.judge import LlmJudge
 from evals.slow import Guarded
 from telemetry.clock import Clock, SystemClock
 from telemetry.errors import ConfigError
@@ -45,7 +46,7 @@ BUILT_IN: Final[dict[str, type[BuiltIn]]] = {
         MinLogprob,
     )
 }
-EXTERNAL: Final[dict[str, type[External]]] = {kind.name: kind for kind in (Command, Http)}
+EXTERNAL: Final[dict[str, type[External]]] = {kind.name: kind for kind in (Command, Http, LlmJudge)}
 
 
 def build_checks(

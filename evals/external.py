@@ -84,6 +84,15 @@ class External(Budgeted):
         content = payload(self.name, answer)
         if len(content) > PAYLOAD_MAX:
             return self.verdict(Result.ABSTAIN, reason="the answer is too large to hand over")
+        output = await self.within(content)
+        try:
+            said = _SAID.decode(output)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise self.broken('did not say {"verdict": "pass" | "fail" | "abstain"}') from None
+        return self.verdict(Result(said.verdict), score=said.score, reason=said.reason[:REASON_MAX])
+
+    async def within(self, content: bytes) -> bytes:
+        """Hand ``content`` over when it is its turn; what is said in time and not too long."""
         try:
             async with asyncio.timeout(self.parameters.seconds), self._room:
                 output = await self.exchange(content)
@@ -91,11 +100,7 @@ class External(Budgeted):
             raise self.broken(f"no verdict within {self.parameters.seconds:g} s") from None
         if len(output) > OUTPUT_MAX:
             raise self.broken(f"said more than {OUTPUT_MAX} bytes")
-        try:
-            said = _SAID.decode(output)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise self.broken('did not say {"verdict": "pass" | "fail" | "abstain"}') from None
-        return self.verdict(Result(said.verdict), score=said.score, reason=said.reason[:REASON_MAX])
+        return output
 
     async def exchange(self, content: bytes) -> bytes:
         """Hand ``content`` over and return what is said, at most one byte more than allowed."""
@@ -184,7 +189,8 @@ class _Talk(asyncio.SubprocessProtocol):
             self.said.set_result(None)
 
 
-def _address(value: str) -> str:
+def checked_address(value: str) -> str:
+    """Return an address that may be called; raise ``ValueError`` for any other."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise ValueError(f"{value!r} is not an http or https address without a password")
@@ -194,7 +200,9 @@ def _address(value: str) -> str:
 class HttpSection(ExternalSection):
     """Which server."""
 
-    url: Annotated[str, AfterValidator(_address)] = Field(description="gets a POST per answer")
+    url: Annotated[str, AfterValidator(checked_address)] = Field(
+        description="gets a POST per answer"
+    )
     key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
         None, description="environment variable with a key, sent as a bearer token"
     )
@@ -207,7 +215,7 @@ class Http(External):
     """
 
     name = "http"
-    Parameters = HttpSection
+    Parameters: ClassVar[type[HttpSection]] = HttpSection
 
     def __init__(self, parameters: Any, clock: Clock) -> None:
         super().__init__(parameters, clock)

@@ -2,12 +2,16 @@
 
 import typer
 
+from router.cli.evalexamples import run_examples
+from router.cli.evaljudge import judge
 from router.cli.evalrun import run_suite_file
 
 evals_app = typer.Typer(
     name="eval", help="Suites, judges and golden cases: what answers are worth."
 )
 evals_app.command("run")(run_suite_file)
+evals_app.command("examples")(run_examples)
+evals_app.command()(judge)
 
 
 @evals_app.callback()

@@ -37,8 +37,8 @@ ENROLLED: dict[str, tuple[dict[str, Any], str]] = {
     "unified_diff_applies": ({"base": "last_user_fence"}, "fails"),
     "min_logprob": ({"mean": -1}, "abstains"),
 }
-# These depend on a program; tests/evals/test_external.py covers them.
-OUTSIDE = {"command", "http"}
+# These depend on somebody else; tests/evals/test_external.py and test_judge.py cover them.
+OUTSIDE = {"command", "http", "llm_judge"}
 
 
 def made(name: str) -> Check:

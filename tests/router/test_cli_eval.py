@@ -1,5 +1,6 @@
 """`tierwise eval run` through a real gateway to stand-ins, and past it."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from router.cli.app import run
-from tests.harness import POLICY, House, config_for, house
+from tests.evals.test_judge import Brain, always_passes, brain, gold_file, honest
+from tests.harness import POLICY, House, config_for, house, running
 
 SUITE = Path(__file__).parents[2] / "evals" / "suites" / "categoriser.toml"
 EVAL = b"[roles.eval]\ncaller_pins = true\n"
@@ -118,3 +120,44 @@ def test_flags_that_cannot_work_are_refused(
 ) -> None:  # fmt: skip
     assert run(["eval", "run", small_suite(tmp_path), *flags, *files]) == 2
     assert said in capsys.readouterr().err
+
+
+RUBRIC = "The answer is the capital of the country that is asked for."
+
+
+def judge_files(tmp_path: Path, listen: int, provider: int) -> list[str]:
+    more = f'[gateway]\nlisten = "127.0.0.1:{listen}"\n'
+    (tmp_path / "t.toml").write_bytes(config_for(provider, extra=more))
+    (tmp_path / "rubric.txt").write_text(RUBRIC)
+    flags = ["--rubric", str(tmp_path / "rubric.txt"), "--config", str(tmp_path / "t.toml")]
+    return ["eval", "judge", str(gold_file(tmp_path)), *flags]
+
+
+@pytest.mark.parametrize(
+    ("think", "code", "said"),
+    [
+        (honest, 0, "usable: it tells good answers from bad ones"),
+        (always_passes, 1, "always passes"),
+    ],
+)
+async def test_a_judge_is_measured_through_the_gateway_under_its_own_role(
+    think: Brain, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = POLICY + b'[roles.judge]\ntier = "mid"\noverhead = true\n'
+    async with brain(think) as provider:
+        port = int(provider.url.rpartition(":")[2].partition("/")[0])
+        async with running(config_for(port), policy) as gateway:
+            command = judge_files(tmp_path, gateway.port, port)
+            assert await asyncio.to_thread(run, command) == code
+            assert said in capsys.readouterr().out
+            recorded = gateway.kept.wait(120)
+    assert {decision.context.role for decision, _ in recorded} == {"judge"}
+    assert {outcome.attempts[0].tier for _, outcome in recorded} == {"mid"}
+
+
+def test_a_judge_that_never_speaks_is_an_error_with_its_remedy(
+    pinnable: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = judge_files(tmp_path, pinnable.gateway.port, pinnable.standin.port)
+    assert run([*command, "--json"]) == 2
+    assert "gave no verdict at all" in capsys.readouterr().err
