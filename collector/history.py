@@ -1,6 +1,7 @@
 """How fast questions are answered over a long history; `tierwise bench collector --calls N`."""
 
 import random
+import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -14,12 +15,16 @@ from collector.latency import bucket
 from collector.rolling import DAY_NS
 from collector.rows import Batch, CallRow
 from collector.scoreboard import scoreboard
+from telemetry.errors import ConfigError
 
 ROWS_PER_BATCH: Final = 50_000
 DAYS: Final = 30
 ASKED: Final = 9
 ROLES: Final = ("planner", "worker", "extractor", "critic", "summariser", "reviewer")
 TIERS: Final = ("small", "mid", "frontier")
+BYTES_PER_CALL: Final = 300  # measured: 90 to 120 in the end; the log before a checkpoint adds
+
+Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,23 +37,46 @@ class Timing:
     store_mb: float
 
 
+def room_for(folder: Path, *, calls: int) -> int:
+    """Return how many bytes of disk a history of ``calls`` calls may take while it is made.
+
+    Raises:
+        ConfigError: ``folder`` has not that much to give.
+    """
+    wanted, free = calls * BYTES_PER_CALL, shutil.disk_usage(folder).free
+    if wanted > free:
+        raise ConfigError(
+            f"{calls:,} calls may take {wanted / 1e9:.1f} GB in {folder}, "
+            f"and {free / 1e9:.1f} GB are free",
+            hint="ask for fewer calls, or set TMPDIR to a larger disk",
+        )
+    return wanted
+
+
 def measure_history(
-    path: Path, *, calls: int, seed: int = 1, tell: Callable[[str], None]
+    path: Path, *, calls: int, seed: int = 1, tell: Progress = lambda *_: None
 ) -> Timing:
-    """Fill a new store at ``path`` with ``calls`` made-up calls of the last 30 days and ask it."""
+    """Fill a new store at ``path`` with ``calls`` made-up calls of the last 30 days and ask it.
+
+    The calls go the store's own way, de-duplication and roll-ups included. ``tell`` hears what is
+    being done and which share of that is done, 0..1.
+    """
     rng = random.Random(seed)  # noqa: S311 - load, not secrets
     now_ns = time.time_ns()
     step = DAYS * DAY_NS // calls
     store = DuckDBStore(path, now_ns=now_ns)
     try:
         for first in range(0, calls, ROWS_PER_BATCH):
-            tell(f"{first:,} of {calls:,} calls written")
+            tell("writing", first / calls)
             count = min(ROWS_PER_BATCH, calls - first)
             begins = [now_ns - DAYS * DAY_NS + (first + n) * step for n in range(count)]
             store.write([Batch(calls=[_call(rng, at) for at in begins])], now_ns=begins[-1])
-        tell("rolling up")
-        while store.roll_up(now_ns):
-            pass
+        minutes = min(calls, DAYS * 1_440 + 1)
+        summed = 0
+        while more := store.roll_up(now_ns):
+            summed += more
+            tell("rolling up", min(summed / minutes, 1.0))
+        tell("asking", 0.0)
         by_tier = _median_ms(lambda: store.read(queries.BY_TIER))
         board = _median_ms(lambda: scoreboard(store, now_ns=now_ns, window_seconds=86_400))
     finally:

@@ -1,20 +1,26 @@
 """`tierwise bench`: measurements, never tests."""
 
+import contextlib
 import itertools
 import json
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from learning.revision import Revision
 from learning.standing import Standing
 from router import body
 from router.cli import exits, options
-from router.cli.output import Screen
+from router.cli.output import Screen, console
 from router.decider import Decider
 from router.reload import build
 from router.roles import Asked, resolve
@@ -22,6 +28,7 @@ from router.shape import shape_of
 from telemetry.records import Context, Dialect
 
 if TYPE_CHECKING:
+    from collector.history import Timing
     from evals.bench.gateway import Report, Row
 
 CONFIG = b"""
@@ -112,14 +119,32 @@ def collector(
     senders: Annotated[
         int, typer.Option(min=1, max=64, metavar="N", help="Connections that send at once.")
     ] = 4,
+    calls: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=50_000_000,
+            metavar="N",
+            help="Calls of a made-up history to ask afterwards; 0: none.",
+        ),
+    ] = 0,
     json: options.Json = False,
 ) -> None:
-    """Measure how fast a collector of its own stores gzipped OTLP, acknowledged after commit."""
+    """Measure how fast a collector of its own stores gzipped OTLP, acknowledged after commit.
+
+    With --calls it also fills a store of its own with a history of 30 days, in the folder for
+    temporary files, and asks it for spend and p95 by role and tier and for the scoreboard. Ten
+    million calls take about 1 GB, and minutes.
+    """
     from evals.bench.collector import Plan, as_json, measure  # noqa: PLC0415 - large, only here
 
     screen = Screen(json=json)
-    report = measure(Plan(spans=spans, senders=senders), tell=screen.note)
-    screen.result(as_json(report))
+    with tempfile.TemporaryDirectory() as folder:
+        if calls:
+            _check_room(screen, Path(folder), calls)
+        report = measure(Plan(spans=spans, senders=senders), tell=screen.note)
+        asked = _history(Path(folder), calls) if calls else None
+    screen.result(as_json(report) | {"history": asdict(asked) if asked else None})
     screen.say(
         f"{report.spans:,} spans in {report.seconds:.1f} s: {report.per_second:,.0f} a second, "
         f"{report.cpu_us:.0f} µs of processor time each"
@@ -131,7 +156,40 @@ def collector(
     for stage, spent in report.stages_us.items():
         screen.say(f"  {stage:12} {spent:6.1f} µs a span")
     screen.say(f"scoreboard: {report.board_ms:.1f} ms; memory {report.memory_mb:.0f} MB")
+    if asked is not None:
+        screen.say(f"history of {asked.calls:,} calls, {asked.store_mb:,.0f} MB:")
+        screen.say(f"  spend and p95 by role and tier, over all of it: {asked.by_tier_ms:.1f} ms")
+        screen.say(f"  scoreboard of a day, from roll-ups: {asked.board_ms:.1f} ms")
     screen.say(f"load average before: {report.load_average:.2f}")
+
+
+def _check_room(screen: Screen, folder: Path, calls: int) -> None:
+    from collector.history import room_for  # noqa: PLC0415 - DuckDB is large, and only here
+
+    wanted = room_for(folder, calls=calls)
+    screen.note(f"a history of {calls:,} calls may take {wanted / 1e9:.1f} GB in {folder}")
+
+
+def _history(folder: Path, calls: int) -> "Timing":
+    from collector.history import measure_history  # noqa: PLC0415 - DuckDB is large, only here
+
+    with _progress() as tell:
+        return measure_history(folder / "history.duckdb", calls=calls, tell=tell)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """Yield what hears of work and its share done; a bar on stderr when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console(sys.stderr), transient=True) as bar:
+        task = bar.add_task("history", total=1.0)
+        yield lambda work, share: bar.update(task, description=work, completed=share)
 
 
 @bench.command("learn")
