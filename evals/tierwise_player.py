@@ -52,8 +52,7 @@ class Tierwise:
 
     def learn(self, served: Served, labelled: Served, *, news: News) -> None:
         self._epoch += 1
-        sums = attempts(served, layout=self._layout, roles=len(self._brief.role_names))
-        sums += labels(labelled, layout=self._layout, roles=len(self._brief.role_names))
+        sums = self._evidence(served, labelled)
         self._watch(served, labelled)
         self._tally = Tally(
             cells=self._tally.cells,
@@ -66,6 +65,12 @@ class Tierwise:
         before = self._derived
         self._derived = self._derive(before)
         self._least = self._exploring(before)
+
+    def _evidence(self, served: Served, labelled: Served) -> Floats:
+        """The sums (roles, prefixes, STATS) of a tick."""
+        roles = len(self._brief.role_names)
+        sums = attempts(served, layout=self._layout, roles=roles)
+        return sums + labels(labelled, layout=self._layout, roles=roles)
 
     def _watch(self, served: Served, labelled: Served) -> None:
         """Compare what came with what should have come; an alarm starts the model anew."""
@@ -180,9 +185,10 @@ def in_order(found: list[Row]) -> tuple[Ints, Outcomes]:
     return number[order], Outcomes(values=values[order], low=low[order], high=high[order])
 
 
-def attempts(served: Served, *, layout: Layout, roles: int) -> Floats:
-    """Sums of attempts, flags and usage per (role, prefix)."""
+def attempts(served: Served, *, layout: Layout, roles: int, weight: Floats | None = None) -> Floats:
+    """Sums of attempts, flags and usage per (role, prefix); ``weight`` (n,) is 1 by default."""
     arms = layout.arms
+    each = np.ones(len(served.number)) if weight is None else weight
     sums = np.zeros((roles, len(arms.prefixes), STATS))
     for index, path in enumerate(arms.chains):
         mine = served.arm == index
@@ -191,10 +197,12 @@ def attempts(served: Served, *, layout: Layout, roles: int) -> Floats:
             made = mine & (served.depth > step)
             flagged = made & ((served.depth > step + 1) | served.flagged)
             role = served.role[made]
-            sums[:, at, Stat.ATTEMPTS] += np.bincount(role, minlength=roles)
-            sums[:, at, Stat.FLAGGED] += np.bincount(served.role[flagged], minlength=roles)
+            sums[:, at, Stat.ATTEMPTS] += np.bincount(role, weights=each[made], minlength=roles)
+            sums[:, at, Stat.FLAGGED] += np.bincount(
+                served.role[flagged], weights=each[flagged], minlength=roles
+            )
             sums[:, at, Stat.TOKENS_OUT] += np.bincount(
-                role, weights=served.usage[made, step], minlength=roles
+                role, weights=each[made] * served.usage[made, step], minlength=roles
             )
     return sums
 
