@@ -23,6 +23,7 @@ from collector.guard import Guard
 from collector.intake import Busy, Intake
 from collector.meters import Meters
 from collector.normalising import Normaliser
+from collector.pages import page_routes
 from collector.refusals import Refusal, body_of
 from collector.rows import EvaluationRow
 from collector.scoreboard import scoreboard
@@ -73,6 +74,7 @@ def console(parts: Parts) -> FastAPI:
     app.include_router(budget_routes(path=ledger, clock=parts.clock, access=parts.access))
     for routes in parts.control.routes:
         app.include_router(routes)
+    app.include_router(page_routes())
     return app
 
 
