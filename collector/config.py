@@ -41,7 +41,9 @@ class CollectorConfig(Section):
         64, ge=1, le=512, description="largest OTLP body, before and after decompression"
     )
     content: bool = Field(
-        False, description="keep the bodies of log records; off unless you say so"
+        False,
+        description="keep the bodies of log records, and the text of calls that our gateway sends "
+        "with telemetry.content; off unless you say so",
     )
     spans_days: int = Field(
         30, ge=1, le=3_650, description="how long spans and log records are kept"

@@ -13,21 +13,23 @@ from google.protobuf.message import (  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collector.canonical import add_span, settle_tasks
 from collector.evaluations import add_span_event
 from collector.frame import Frame
+from collector.lean_trace import LeanTraces
 from collector.pricing import Pricing
 from collector.reading import (
     ITEMS_MAX,
     NESTING_MAX,
     VALUE_CHARS_MAX,
     Reading,
+    read_encoded,
     read_plain,
     read_proto,
 )
 from collector.rows import Batch, Refusal
+from collector.texts import add_texts, proto_pairs
 
 DAY_NS: Final = 86_400_000_000_000
 TIME_MIN_NS: Final = 946_684_800_000_000_000  # the year 2000: earlier ones are unset clocks
@@ -48,7 +50,7 @@ class Reception:
 
     received_ns: int
     pricing: Pricing
-    content: bool = False  # keep the bodies of log records
+    content: bool = False  # keep the bodies of log records, and the text of our gateway's calls
 
 
 def decode_traces(body: bytes, reception: Reception, *, json: bool = False) -> Batch:
@@ -60,13 +62,12 @@ def decode_traces(body: bytes, reception: Reception, *, json: bool = False) -> B
     if json:
         return _json_traces(parse_json(body), reception)
     try:
-        request = ExportTraceServiceRequest.FromString(body)
+        return _proto_traces(LeanTraces.FromString(body), reception)
     except (ProtoDecodeError, RecursionError) as error:
         raise BadBody(f"not an ExportTraceServiceRequest: {str(error)[:200]}") from error
-    return proto_traces(request, reception)
 
 
-def proto_traces(request: ExportTraceServiceRequest, reception: Reception) -> Batch:
+def _proto_traces(request: Any, reception: Reception) -> Batch:
     """Return the rows of a parsed trace export."""
     batch = Batch()
     for resource_spans in request.resource_spans:
@@ -79,9 +80,11 @@ def proto_traces(request: ExportTraceServiceRequest, reception: Reception) -> Ba
                     continue
                 frame.service = service
                 frame.scope = scope
-                reading = read_proto(span.attributes)
+                reading = read_encoded(span.attributes)
                 _note_bias(reading, batch)
                 add_span(batch, frame, reading, pricing=reception.pricing)
+                if reception.content:
+                    add_texts(batch, frame, proto_pairs(span.attributes))
                 for event in span.events[:EVENTS_MAX] if span.events else ():
                     if event.name.startswith("gen_ai.evaluation"):
                         add_span_event(
@@ -183,6 +186,8 @@ def _json_traces(request: dict[str, Any], reception: Reception) -> Batch:
                 reading = read_plain(json_pairs(span))
                 _note_bias(reading, batch)
                 add_span(batch, frame, reading, pricing=reception.pricing)
+                if reception.content:
+                    add_texts(batch, frame, json_pairs(span))
                 for event in list(objects(span, "events"))[:EVENTS_MAX]:
                     if str(event.get("name")).startswith("gen_ai.evaluation"):
                         time_ns = json_int(event.get("timeUnixNano"))

@@ -27,6 +27,7 @@ _IDENTITIES: Final = (
     _Identity("calls", queries.KNOWN["calls"], ("trace_id", "span_id"), "start_ns"),
     _Identity("decisions", queries.KNOWN["decisions"], ("trace_id", "span_id"), "start_ns"),
     _Identity("spans", queries.KNOWN["spans"], ("trace_id", "span_id"), "start_ns"),
+    _Identity("texts", queries.KNOWN["texts"], ("trace_id", "span_id"), "start_ns"),
     _Identity("logs", queries.KNOWN_LOGS, ("log_id",), "time_ns"),
     _Identity("evaluations", queries.KNOWN_EVALUATIONS, ("evaluation_id",), None),
 )

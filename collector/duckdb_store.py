@@ -17,7 +17,7 @@ from collector.dedupe import drop_known
 from collector.lineage import NODES_MAX, OPEN_MAX, Lineage, Node, Open
 from collector.migrations import migrate
 from collector.rolling import DAY_NS, LATE_NS, Runner
-from collector.rows import Batch, CallRow, DecisionRow, EvaluationRow, LogRow, SpanRow
+from collector.rows import Batch, CallRow, DecisionRow, EvaluationRow, LogRow, SpanRow, TextRow
 from collector.store import (
     Parameters,
     Rows,
@@ -37,6 +37,7 @@ _TABLES: Final = (
     ("spans", SpanRow),
     ("logs", LogRow),
     ("evaluations", EvaluationRow),
+    ("texts", TextRow),
 )
 
 

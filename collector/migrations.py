@@ -2,7 +2,7 @@
 
 from typing import Any, Final, Protocol
 
-from collector import savings_queries
+from collector import savings_queries, texts
 from telemetry.errors import ConfigError
 
 
@@ -129,6 +129,7 @@ MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
     (2, _M002),
     (3, _M003),
     (4, savings_queries.MIGRATION),
+    (5, texts.MIGRATION),
 )
 
 

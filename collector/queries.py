@@ -26,7 +26,7 @@ KNOWN: Final[dict[str, str]] = {
 SELECT trace_id, span_id FROM {table}
 WHERE start_ns BETWEEN $low AND $high AND span_id IN (SELECT unnest($ids))
 """
-    for table in ("calls", "decisions", "spans")
+    for table in ("calls", "decisions", "spans", "texts")
 }
 KNOWN_LOGS: Final = """
 SELECT log_id FROM logs

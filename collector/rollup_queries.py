@@ -306,6 +306,7 @@ UNION SELECT DISTINCT start_ns // {NS} FROM temp.found_decisions
 PRUNE: Final[tuple[str, ...]] = (
     "DELETE FROM spans WHERE start_ns < $spans_before",
     "DELETE FROM logs WHERE time_ns < $spans_before",
+    "DELETE FROM texts WHERE start_ns < $spans_before",
     "DELETE FROM calls WHERE start_ns < $calls_before",
     "DELETE FROM decisions WHERE start_ns < $calls_before",
     "DELETE FROM evaluations WHERE time_ns < $calls_before",

@@ -177,6 +177,17 @@ class EvaluationRow(msgspec.Struct, kw_only=True, gc=False):
     chance: float | None = None  # that this answer was chosen to be judged; absent: always
 
 
+class TextRow(msgspec.Struct, kw_only=True, gc=False):
+    """The text of one call of our gateway's; only where both sides are told to record it."""
+
+    trace_id: str
+    span_id: str
+    start_ns: int
+    received_ns: int
+    request: str | None  # the body as it was sent, perhaps cut
+    answer: str | None
+
+
 @dataclass(slots=True)
 class Batch:
     """What one request held, decoded; it is committed as a whole or not at all."""
@@ -186,6 +197,7 @@ class Batch:
     spans: list[SpanRow] = field(default_factory=list)
     logs: list[LogRow] = field(default_factory=list)
     evaluations: list[EvaluationRow] = field(default_factory=list)
+    texts: list[TextRow] = field(default_factory=list)
     rejected: dict[Refusal, int] = field(default_factory=dict)
     biased: int = 0  # spans that a sampler kept for what became of them
     uncoerced: int = 0  # values of known attributes that could not be read
@@ -201,6 +213,7 @@ class Batch:
             + len(self.spans)
             + len(self.logs)
             + len(self.evaluations)
+            + len(self.texts)
         )
 
     @property

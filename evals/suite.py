@@ -40,6 +40,7 @@ class CaseConfig(Section):
         None, description="the whole answer, but for case and white space around it"
     )
     checks: Specs = Field((), max_length=32, description="checks of this case alone")
+    about: str = Field("", max_length=2_000, description="for people: where it comes from")
 
 
 class SuiteFile(Section):

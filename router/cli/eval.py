@@ -2,6 +2,7 @@
 
 import typer
 
+from router.cli.evalcollect import collect
 from router.cli.evalexamples import run_examples
 from router.cli.evaljudge import judge
 from router.cli.evalrun import run_suite_file
@@ -12,6 +13,7 @@ evals_app = typer.Typer(
 evals_app.command("run")(run_suite_file)
 evals_app.command("examples")(run_examples)
 evals_app.command()(judge)
+evals_app.command()(collect)
 
 
 @evals_app.callback()
