@@ -34,7 +34,7 @@ class Ask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phase:
-    """Steps made while stand-ins are right this often, by model and kind of step; else as stated."""
+    """Steps made while stand-ins are right so often, by model and kind of step; else as stated."""
 
     name: str
     skills: Mapping[str, Mapping[str, float]]

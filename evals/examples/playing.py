@@ -54,7 +54,7 @@ def _skills(example: Example, phase: Phase) -> dict[str, Any]:
         right = {step.value: skill.right for step, skill in stated.steps.items()}
         thought = {step.value: skill.reasoning_tokens for step, skill in stated.steps.items()}
         patch[model] = {
-            "right": right | phase.skills.get(model, {}),
+            "right": right | dict(phase.skills.get(model, {})),
             "reasoning_tokens": thought | dict(example.tokens_thought),
         }
     return patch

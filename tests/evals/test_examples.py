@@ -141,7 +141,15 @@ async def test_a_bill_that_does_not_add_up_is_said(standin: StandinProcess, tmp_
 
 
 def test_the_command_runs_one_example_and_writes_its_report(tmp_path: Path) -> None:
-    command = [TIERWISE, "eval", "examples", "support-ticket", "--json", "--out", tmp_path]
+    command = [
+        str(TIERWISE),
+        "eval",
+        "examples",
+        "support-ticket",
+        "--json",
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)
     assert done.returncode == 0, done.stderr
     [found] = json.loads(done.stdout)["examples"]
