@@ -29,7 +29,7 @@ from collector.reading import (
     read_proto,
 )
 from collector.rows import Batch, Refusal
-from collector.texts import add_texts, proto_pairs
+from collector.texts import add_texts, encoded_pairs
 
 DAY_NS: Final = 86_400_000_000_000
 TIME_MIN_NS: Final = 946_684_800_000_000_000  # the year 2000: earlier ones are unset clocks
@@ -84,7 +84,7 @@ def _proto_traces(request: Any, reception: Reception) -> Batch:
                 _note_bias(reading, batch)
                 add_span(batch, frame, reading, pricing=reception.pricing)
                 if reception.content:
-                    add_texts(batch, frame, proto_pairs(span.attributes))
+                    add_texts(batch, frame, encoded_pairs(span.attributes))
                 for event in span.events[:EVENTS_MAX] if span.events else ():
                     if event.name.startswith("gen_ai.evaluation"):
                         add_span_event(

@@ -4,14 +4,18 @@ Off unless the gateway sends text (`telemetry.content`) and the collector keeps 
 (`collector.content`). Kept as long as spans are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
+
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from collector.frame import Frame
 from collector.rows import Batch, TextRow
 from telemetry.names import INPUT_MESSAGES, OUTPUT_MESSAGES, SCOPE
 
 TEXT_CHARS_MAX: Final = 1_048_576
+KEY_BYTES: Final = 64  # in which an encoded attribute's key stands, when it is short
+_KEYS: Final = (INPUT_MESSAGES.encode(), OUTPUT_MESSAGES.encode())
 
 MIGRATION: Final = """
 CREATE TABLE IF NOT EXISTS texts (
@@ -21,9 +25,12 @@ CREATE TABLE IF NOT EXISTS texts (
 """
 
 
-def proto_pairs(attributes: Iterable[Any]) -> Iterable[tuple[str, Any]]:
-    """Yield the keys and string values of protobuf attributes."""
-    return ((attribute.key, attribute.value.string_value) for attribute in attributes)
+def encoded_pairs(attributes: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+    """Yield the keys and string values of those encoded ``KeyValue`` messages that are texts."""
+    for raw in attributes:
+        if any(key in raw[:KEY_BYTES] for key in _KEYS):
+            pair = KeyValue.FromString(raw)
+            yield pair.key, pair.value.string_value
 
 
 def add_texts(batch: Batch, frame: Frame, pairs: Iterable[tuple[str, Any]]) -> None:
