@@ -1,14 +1,16 @@
 """Reads the attributes of one span or record, in protobuf or JSON, into canonical slots."""
 
 import math
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from collector.dialects import FIELDS, RULES, UNRANKED, Kind, Rule
+from collector.dialects import FIELDS, RULES, SLOTS, UNRANKED, Kind, Rule
 from collector.operations import CONTENT_MARKS
 
 ATTRIBUTES_MAX: Final = 1_024  # per span; more are not looked at
@@ -20,10 +22,23 @@ OBJECT_CHARS_MAX: Final = 65_536
 NESTING_MAX: Final = 4
 ITEMS_MAX: Final = 32
 COUNT_MAX: Final = 10**12
+REMEMBERED_MAX: Final = 8_192  # encoded attributes, of at most so many bytes each
+REMEMBERED_BYTES_MAX: Final = 128
 
 # One slot more than there are fields: keys that hold objects point at it and never fill it.
 _EMPTY: Final[list[Any]] = [None] * (len(FIELDS) + 1)
 _RANKS: Final = bytearray([UNRANKED]) * (len(FIELDS) + 1)
+# Fields whose values hardly ever come twice.
+_VARYING: Final = frozenset(
+    slot
+    for slot, field in enumerate(FIELDS)
+    if field.kind in (Kind.COUNT, Kind.NUMBER, Kind.SIGNED)
+    or field.name in ("conversation", "decision_id", "response_id", "shadow_of")
+) - {SLOTS["http_status"], SLOTS["attempt"], SLOTS["attempts"]}
+_VARYING_KEYS: Final[dict[bytes, Rule]] = {
+    key.encode(): rule for key, rule in RULES.items() if rule.slot in _VARYING
+}
+_DOUBLE: Final = struct.Struct("<d")
 _TEXT, _COUNT, _NUMBER, _OBJECT = Kind.TEXT, Kind.COUNT, Kind.NUMBER, Kind.OBJECT
 
 
@@ -37,53 +52,126 @@ class Reading(msgspec.Struct, gc=False):
     truncated: bool
 
 
-def read_proto(attributes: Sequence[Any]) -> Reading:
-    """Return the values of protobuf ``KeyValue`` messages.
+# What one encoded attribute says: slot (below 0 it is no canonical field), rank, dialect's bit,
+# value (None: it cannot be read, or says nothing), 1 if it cannot be read, key. A plain tuple,
+# because one is made for every value that varies.
+_Entry = tuple[int, int, int, Any, int, str]
 
-    The hottest loop of the collector: typed reads first, since they are right nearly always; only
-    what they leave open gets the exact look.
+_OTHER: Final = -1  # an attribute that no field wants
+_CONTENT: Final = -2  # the text of a prompt or an answer
+_MEMBERS: Final = -3  # an object whose members are looked up
+
+# Most attributes of a sender stand on its every span: bytes that came before mean the same again.
+_entries: Final[dict[bytes, _Entry]] = {}
+
+
+def read_proto(attributes: Iterable[Any]) -> Reading:
+    """Return the values of protobuf ``KeyValue`` messages."""
+    kept = islice(attributes, ATTRIBUTES_MAX + 1)
+    return read_encoded([attribute.SerializeToString() for attribute in kept])
+
+
+def read_encoded(attributes: Sequence[bytes]) -> Reading:
+    """Return the values of encoded ``KeyValue`` messages; the hottest loop of the collector.
+
+    Raises:
+        DecodeError: one of them is none (``google.protobuf.message``).
     """
     slots, ranks = _EMPTY[:], _RANKS[:]
     bits = uncoerced = 0
     extra: dict[str, Any] = {}
-    rule_of = RULES.get
-    for attribute in islice(attributes, ATTRIBUTES_MAX):
-        key = attribute.key
-        rule = rule_of(key)
-        value = attribute.value
-        if rule is None:
-            if len(extra) < EXTRA_KEYS_MAX and not is_content(key):
-                plain = value.string_value or value.int_value or value.double_value
-                _keep(extra, key, plain or _plain_proto(value))
-            continue
-        slot, kind, rank, bit = rule
-        bits |= bit
-        if rank >= ranks[slot]:
-            continue
-        found: Any
-        if kind is _TEXT:
-            found = value.string_value
-            settled = 0 < len(found) <= TEXT_CHARS_MAX
-        elif kind is _COUNT:
-            found = value.int_value
-            settled = 0 < found <= COUNT_MAX or (
-                found == 0 and value.WhichOneof("value") == "int_value"
-            )
-        elif kind is _NUMBER:
-            found = value.double_value
-            settled = 0.0 < found < math.inf
-        elif kind is _OBJECT:
-            uncoerced += _open(key, value.string_value, slots, ranks)
-            continue
-        else:
-            settled = False
-        if not settled:
-            found = _plain_proto(value)
-            uncoerced += _place(rule, found, slots, ranks)
-            continue
-        slots[slot] = found
-        ranks[slot] = rank
-    return Reading(slots, bits, extra, uncoerced, len(attributes) > ATTRIBUTES_MAX)
+    entry_of = _entries.get
+    truncated = len(attributes) > ATTRIBUTES_MAX
+    for raw in attributes[:ATTRIBUTES_MAX] if truncated else attributes:
+        entry = entry_of(raw)
+        if entry is None:
+            entry = _plain_entry(raw) or _entry(raw)
+        slot, rank, bit, found, unreadable, key = entry
+        if slot >= 0:
+            bits |= bit
+            if rank < ranks[slot]:
+                if found is None:
+                    uncoerced += unreadable
+                else:
+                    slots[slot] = found
+                    ranks[slot] = rank
+        elif slot == _OTHER:
+            if len(extra) < EXTRA_KEYS_MAX:
+                extra[key] = found
+        elif slot == _MEMBERS:
+            uncoerced += _open(key, found, slots, ranks)
+    return Reading(slots, bits, extra, uncoerced, truncated)
+
+
+def _plain_entry(raw: bytes) -> _Entry | None:
+    """Read a number that varies by span, in the one form in which nearly all senders write it.
+
+    That is: a short key, then a value that is a count or a double, and nothing else. None: it is
+    something else, and the protocol's own parser decides.
+    """
+    if len(raw) < 6 or raw[0] != 0x0A or len(raw) > REMEMBERED_BYTES_MAX:
+        return None
+    at = 2 + raw[1]
+    rule = _VARYING_KEYS.get(raw[2:at])
+    if rule is None or len(raw) < at + 4 or raw[at] != 0x12 or raw[at + 1] != len(raw) - at - 2:
+        return None
+    slot, kind, rank, bit = rule
+    tag, at = raw[at + 2], at + 3
+    found: float
+    if kind == _NUMBER and tag == 0x21 and len(raw) == at + 8:
+        (found,) = _DOUBLE.unpack_from(raw, at)
+        return (slot, rank, bit, found, 0, "") if 0.0 <= found < math.inf else None
+    if kind == _COUNT and tag == 0x18:
+        found = raw[at]
+        if len(raw) == at + 1 and found < 0x80:
+            return slot, rank, bit, found, 0, ""
+        if len(raw) == at + 2 and found >= 0x80 > raw[at + 1]:
+            return slot, rank, bit, found & 0x7F | raw[at + 1] << 7, 0, ""
+    return None
+
+
+def _entry(raw: bytes) -> _Entry:
+    """Read one attribute: typed reads first, and the exact look for what they leave open."""
+    attribute = KeyValue.FromString(raw)
+    key, value = attribute.key, attribute.value
+    rule = RULES.get(key)
+    if rule is None:
+        if is_content(key):
+            return _remembered(raw, (_CONTENT, 0, 0, None, 0, ""))
+        plain = value.string_value or value.int_value or value.double_value or _plain_proto(value)
+        if isinstance(plain, str):
+            plain = plain[:VALUE_CHARS_MAX]
+        return _remembered(raw, (_OTHER, 0, 0, plain, 0, key[:TEXT_CHARS_MAX]))
+    slot, kind, rank, bit = rule
+    found: Any
+    if kind == _OBJECT:
+        return _MEMBERS, 0, 0, value.string_value or _plain_proto(value), 0, key
+    if kind == _TEXT:
+        found = value.string_value
+        settled = 0 < len(found) <= TEXT_CHARS_MAX
+    elif kind == _COUNT:
+        found = value.int_value
+        settled = 0 < found <= COUNT_MAX
+    elif kind == _NUMBER:
+        found = value.double_value
+        settled = 0.0 < found < math.inf
+    else:
+        settled = False
+    if settled:
+        entry = (slot, rank, bit, found, 0, "")
+    else:
+        plain = _plain_proto(value)
+        found = coerce(plain, kind)
+        entry = (slot, rank, bit, found, int(plain is not None and plain != ""), "")
+    return entry if slot in _VARYING else _remembered(raw, entry)
+
+
+def _remembered(raw: bytes, entry: _Entry) -> _Entry:
+    if len(raw) <= REMEMBERED_BYTES_MAX:
+        if len(_entries) >= REMEMBERED_MAX:
+            _entries.clear()
+        _entries[raw] = entry
+    return entry
 
 
 def read_plain(pairs: Iterable[tuple[str, Any]]) -> Reading:
