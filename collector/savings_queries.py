@@ -44,7 +44,7 @@ WITH near AS (
   FROM temp.due
 ), made AS MATERIALIZED (
   SELECT d.decision_id, d.start_ns, d.end_ns, d.role, d.mode, d.tier_start, d.on_fail, d.tier,
-    d.model, d.task, d.cost_usd, d.dialect
+    d.model, d.task, d.cost_usd, d.dialect, d.reason
   FROM decisions d JOIN near n ON n.minute = d.start_ns // {NS}
   WHERE d.start_ns >= ($low - {_BEFORE}) * {NS} AND d.start_ns < $high * {NS}
 ), answered AS (
@@ -63,7 +63,7 @@ WITH near AS (
 ), told AS (
   SELECT t.minute, u.*,
     CASE WHEN u.tier = 'code' THEN 'code' WHEN u.dialect = 'embeddings' THEN 'embeddings'
-      ELSE 'step' END AS kind,
+      WHEN u.reason = 'caller_pin' THEN 'caller' ELSE 'step' END AS kind,
     u.cost_usd IS NOT NULL AND (
       (u.tokens_in IS NOT NULL AND u.tokens_out IS NOT NULL) OR u.cost_usd = 0) AS known,
     CASE WHEN u.before_model <> u.model AND u.start_ns - u.before_ns <= {_CACHE_NS}

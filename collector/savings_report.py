@@ -130,6 +130,7 @@ def _coverage(steps: Rows, *, priced_steps: int) -> Coverage:
         unknown=total("step", "unknown"),
         code=total("code", "steps", "unknown"),
         embeddings=total("embeddings", "steps", "unknown"),
+        caller_pinned=total("caller", "steps", "unknown"),
         unpriced_baseline=known - priced_steps,
     )
 

@@ -25,8 +25,8 @@ ASSUMPTIONS: Final = (
     "the other tier keeps its cache, which a change of model loses",
     "the other tier is priced at today's price of its first model, without surcharges for long "
     "inputs or cache writes",
-    "steps with an unknown cost or usage, steps that code answered and embeddings stand on "
-    "neither side",
+    "steps with an unknown cost or usage, steps that code answered, embeddings and steps whose "
+    "caller named the model stand on neither side",
 )
 
 
@@ -170,6 +170,7 @@ class Coverage:
     unknown: int  # cost or usage is not known
     code: int  # answered without a model
     embeddings: int
+    caller_pinned: int  # the caller chose the model: nothing was routed
     unpriced_baseline: int  # counted steps whose baseline has no price, or whose role is gone
 
     @property

@@ -71,15 +71,15 @@ def paired_difference(only_first: int, only_second: int, n: int) -> Difference |
     """
     if n == 0:
         return None
+    low, high = _bounds(only_first, only_second, n)
+    return Difference(n=n, mean=(only_first - only_second) / n, low=low, high=high)
+
+
+def _bounds(only_first: float, only_second: float, n: int) -> tuple[float, float]:
     one, two = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
     middle = one - two
     half = Z95 * math.sqrt((one + two - middle * middle) / (n + 2))
-    return Difference(
-        n=n,
-        mean=(only_first - only_second) / n,
-        low=max(middle - half, -1.0),
-        high=min(middle + half, 1.0),
-    )
+    return max(middle - half, -1.0), min(middle + half, 1.0)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -116,10 +116,17 @@ def cases_needed(found: Difference, *, discordant: int, margin: float) -> int | 
 
     >>> found = paired_difference(2, 2, 40)
     >>> cases_needed(found, discordant=4, margin=0.05)
-    154
+    168
     """
-    room = found.mean + margin
-    if room <= 0:
+    if found.mean + margin <= 0:
         return None
-    spread = max(discordant, 1) / found.n - found.mean * found.mean
-    return max(found.n, min(CASES_MAX, math.ceil(Z95 * Z95 * spread / (room * room))))
+    share = discordant / found.n
+    low, high = found.n, CASES_MAX
+    while low < high:
+        n = (low + high) // 2
+        one, two = n * (share + found.mean) / 2, n * (share - found.mean) / 2
+        if _bounds(one, two, n)[0] >= -margin:
+            high = n
+        else:
+            low = n + 1
+    return low

@@ -83,7 +83,8 @@ def _say_rest(screen: Screen, found: dict[str, Any]) -> None:
         f"{coverage['counted']:,} of {coverage['steps']:,} steps are counted "
         f"({_share(coverage['share'])}); left out on both sides: {coverage['unknown']:,} of "
         f"unknown cost or usage, {coverage['code']:,} answered by code, {coverage['embeddings']:,} "
-        f"embeddings, {coverage['unpriced_baseline']:,} without a price to compare with"
+        f"embeddings, {coverage['caller_pinned']:,} whose caller named the model, "
+        f"{coverage['unpriced_baseline']:,} without a price to compare with"
     )
     screen.say(
         f"spent only because of routing: {_usd(overhead['judging_usd'])} on judges, "

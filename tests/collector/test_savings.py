@@ -115,12 +115,13 @@ def test_what_is_not_known_stands_on_neither_side(store: DuckDBStore) -> None:
             chain(3, [Try(tier="code")], start_ns=START, on_fail="step"),
             gone,
             chain(5, [Try(tier="small")], start_ns=START, dialect="embeddings"),
+            chain(6, [Try(tier="small")], start_ns=START, reason="caller_pin"),
         ),
     )
     coverage = answer["coverage"]
     assert coverage == {
-        "steps": 5, "counted": 1, "unknown": 1, "code": 1, "embeddings": 1,
-        "unpriced_baseline": 1, "share": 0.2,
+        "steps": 6, "counted": 1, "unknown": 1, "code": 1, "embeddings": 1, "caller_pinned": 1,
+        "unpriced_baseline": 1, "share": 1 / 6,
     }  # fmt: skip
     assert answer["against"]["frontier"]["actual_usd"] == pytest.approx(0.001)
 
