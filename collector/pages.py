@@ -68,8 +68,8 @@ def assets(folder: Path = FOLDER) -> dict[str, Asset]:
 
 
 def page_routes() -> APIRouter:
-    """Return the routes of the pages; the files are read once, now."""
-    routes = APIRouter()
+    """Return the routes of the pages, which are no part of the API; the files are read now."""
+    routes = APIRouter(include_in_schema=False)
     found = assets()
 
     async def page(request: Request) -> Response:

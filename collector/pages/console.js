@@ -5,6 +5,7 @@ import { withKey } from "./asking.js";
 import { h, replace } from "./dom.js";
 
 const REFRESH_MS = 5000;
+const SAID_MS = 20000;
 const PAGES = {
   "/": "./overview.js",
   "/decisions": "./decisions.js",
@@ -19,11 +20,13 @@ const pause = document.getElementById("pause");
 const trouble = document.getElementById("trouble");
 const said = document.getElementById("said");
 
-const state = { page: null, shown: "", timer: 0, paused: false, seenMs: 0, loading: null };
+const state = { page: null, shown: "", timer: 0, hush: 0, paused: false, seenMs: 0, loading: null };
 
 /** Say what was done, for eyes and for screen readers. */
 function say(words) {
+  clearTimeout(state.hush);
   said.textContent = words;
+  state.hush = setTimeout(() => { said.textContent = ""; }, SAID_MS);
 }
 
 /** Load and show the page's data; nothing is touched while it is the same or a dialog is open. */

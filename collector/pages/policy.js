@@ -174,9 +174,15 @@ function learner({ roles, at_ns: at, trouble }) {
       { head: "Floor", numeric: true, cell: (row) => (row.floor === null ? "none" : say.score(row.floor)) },
       { head: "Per step now", numeric: true, cell: (row) => say.dollars(row.cost_usd_now) },
       { head: "Aimed at", numeric: true, cell: (row) => say.dollars(row.cost_usd_aim) },
-      { head: "Held back by", cell: (row) => (row.blocked_by ?? []).join(", ").replaceAll("_", " ") || "nothing" },
+      { head: "Held back by", cell: (row) => held(row) },
     ],
   });
+}
+
+/** What keeps the role from what is aimed at; one that does not learn aims at nothing. */
+function held({ idle, blocked_by: blocks }) {
+  if (idle !== undefined) return "it does not learn";
+  return blocks.join(", ").replaceAll("_", " ") || "nothing";
 }
 
 // What was ------------------------------------------------------------------------------------

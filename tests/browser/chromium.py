@@ -120,8 +120,11 @@ class Tab:
         )  # fmt: skip
 
     async def scheme(self, name: str) -> None:
-        """Prefer `dark` or `light`."""
-        features = [{"name": "prefers-color-scheme", "value": name}]
+        """Prefer `dark` or `light`, and no motion: colours are there at once."""
+        features = [
+            {"name": "prefers-color-scheme", "value": name},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         await self.tell("Emulation.setEmulatedMedia", features=features)
 
     async def goto(self, url: str) -> None:

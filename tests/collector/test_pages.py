@@ -46,6 +46,11 @@ async def test_nothing_but_the_pages_files_is_served(start: Start, name: str) ->
         assert answer.status == 404
 
 
+def test_every_page_is_described() -> None:
+    described = (FOLDER.parents[1] / "docs" / "console.md").read_text()
+    assert [path for path in PAGES if f"| `{path}` |" not in described] == []
+
+
 def test_every_file_in_the_folder_is_served() -> None:
     assert {path.name for path in FOLDER.iterdir()} == set(assets())
     assert {path.suffix for path in FOLDER.iterdir()} == set(KINDS)
