@@ -124,12 +124,19 @@ INSERT INTO state VALUES ('rolled_up_ns', 0);
 INSERT INTO dirty SELECT DISTINCT start_ns // 60000000000 FROM decisions;
 """
 
+# Steps that the tier `code` handed on count apart from escalations; sums are made again.
+_M006: Final = """
+ALTER TABLE rollups_decisions ADD COLUMN abstained BIGINT DEFAULT 0;
+INSERT INTO dirty SELECT DISTINCT start_ns // 60000000000 FROM decisions;
+"""
+
 MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
     (1, _M001),
     (2, _M002),
     (3, _M003),
     (4, savings_queries.MIGRATION),
     (5, texts.MIGRATION),
+    (6, _M006),
 )
 
 

@@ -148,7 +148,8 @@ FROM reached GROUP BY role, tier, whole
 """
 BOARD_DECISIONS: Final = """
 SELECT role, sum(decisions)::BIGINT AS decisions, sum(escalated)::BIGINT AS escalated,
-  sum(failed)::BIGINT AS failed, sum(explored)::BIGINT AS explored, sum(pinned)::BIGINT AS pinned,
+  sum(abstained)::BIGINT AS abstained, sum(failed)::BIGINT AS failed,
+  sum(explored)::BIGINT AS explored, sum(pinned)::BIGINT AS pinned,
   sum(attempts)::BIGINT AS attempts, sum(graded)::BIGINT AS graded,
   sum(quality_sum) AS quality_sum
 FROM rollups_decisions WHERE minute >= $from AND minute < $to GROUP BY role

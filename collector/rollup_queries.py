@@ -11,6 +11,7 @@ order of time for the same reason.
 from typing import Final
 
 NS: Final = 60_000_000_000
+CHAIN_MINUTES: Final = 60  # an attempt begins at most so long after its decision
 
 
 def slot(column: str) -> str:
@@ -76,14 +77,22 @@ FROM temp.fresh GROUP BY minute, role, tier, latency_bucket ORDER BY minute
 """,
     f"""
 INSERT INTO rollups_decisions BY NAME
+WITH handed_on AS (
+  SELECT DISTINCT decision_id FROM calls
+  WHERE tier = 'code' AND (error_type = 'abstained' OR starts_with(error_type, 'code_'))
+    AND start_ns >= $low * {NS} AND start_ns < ($high + {CHAIN_MINUTES}) * {NS}
+)
 SELECT t.minute, d.role, d.tier_start AS tier, d.mode,
-  count(*) AS decisions, count(d.escalated_from) AS escalated,
+  count(*) AS decisions, count(h.decision_id) AS abstained,
+  count(d.escalated_from) FILTER (h.decision_id IS NULL OR d.escalated_from <> 'code')
+    AS escalated,
   count(*) FILTER (d.status = 2 OR d.error_type IS NOT NULL) AS failed,
   count(*) FILTER (d.explore) AS explored, count(*) FILTER (d.pinned) AS pinned,
   coalesce(sum(d.attempts), 0)::BIGINT AS attempts,
   coalesce(sum(d.cost_usd), 0) AS cost_usd, count(d.cost_usd) AS cost_known,
   count(d.quality) AS graded, coalesce(sum(d.quality), 0) AS quality_sum
 FROM decisions d JOIN temp.due t ON t.minute = {slot("d.start_ns")}
+  LEFT JOIN handed_on h ON h.decision_id = d.decision_id
 WHERE d.start_ns >= $low * {NS} AND d.start_ns < $high * {NS}
 GROUP BY t.minute, d.role, d.tier_start, d.mode ORDER BY t.minute
 """,
@@ -152,7 +161,7 @@ _SUMS: Final[dict[str, tuple[str, str]]] = {
     "rollups_latency": ("role, tier, bucket", "calls"),
     "rollups_decisions": (
         "role, tier, mode",
-        "decisions escalated failed explored pinned attempts cost_usd cost_known graded "
+        "decisions escalated abstained failed explored pinned attempts cost_usd cost_known graded "
         "quality_sum",
     ),
     "rollups_tasks": ("role", "tasks cost_usd costed graded passed graded_cost_usd"),

@@ -80,7 +80,8 @@ class RoleBoard:
     cost_per_task_usd: float | None
     cost_per_passed_task_usd: float | None
     first_tier_pass_rate: float | None
-    escalation_rate: float | None
+    escalation_rate: float | None  # of steps: an answer failed, or a whole tier did
+    abstention_rate: float | None  # of steps: the tier `code` had no answer and handed on
     error_rate: float
     quality: Quality | None
     latency: Latency
@@ -192,6 +193,7 @@ def _role_board(
             _share(made - decisions["escalated"] - decisions["failed"], made) if decisions else None
         ),
         escalation_rate=_share(decisions["escalated"], made) if decisions else None,
+        abstention_rate=_share(decisions["abstained"], made) if decisions else None,
         error_rate=_share(_total(rows, "errors"), calls) or 0.0,
         quality=interval(summed, graded),
         latency=latency.get((role, None, True), UNMEASURED),

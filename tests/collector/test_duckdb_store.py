@@ -438,7 +438,10 @@ def test_no_statement_is_put_together_where_it_is_run() -> None:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             if node.func.attr in ("execute", "sql", "query", "read") and node.args:
-                built = isinstance(node.args[0], ast.JoinedStr | ast.BinOp | ast.Call)
+                asked = node.args[0]
+                built = isinstance(asked, ast.JoinedStr | ast.BinOp | ast.Call)
+                # SQLite binds nothing in a PRAGMA; this one is given a number of ours.
+                built = built and not ast.unparse(asked).startswith("f'PRAGMA user_version = ")
                 assert not built, f"{path.name}:{node.lineno}"
 
 
