@@ -89,9 +89,8 @@ async def test_unknown_fields_of_a_request_reach_the_provider_byte_for_byte() ->
     ("status", "kind", "headers"),
     [
         (400, "application/json", ""),
-        (401, "application/json", "www-authenticate: Bearer\r\n"),
-        (403, "text/html; charset=utf-8", ""),
-        (404, "application/json", ""),
+        (404, "text/html; charset=utf-8", ""),
+        (407, "application/json", "www-authenticate: Bearer\r\n"),
         (413, "application/problem+json", ""),
         (422, "application/json", "x-should-retry: false\r\n"),
         (429, "application/json", "retry-after: 17\r\nx-ratelimit-remaining-tokens: 0\r\n"),
