@@ -40,6 +40,13 @@ class CollectorConfig(Section):
     body_mb_max: int = Field(
         64, ge=1, le=512, description="largest OTLP body, before and after decompression"
     )
+    feedback_per_hour: int = Field(
+        36_000,
+        ge=1,
+        le=100_000_000,
+        description="pieces of feedback kept in an hour of one source that shows no token; "
+        "more get 429",
+    )
     content: bool = Field(
         False,
         description="keep the bodies of log records, and the text of calls that our gateway sends "

@@ -24,6 +24,7 @@ from collector.intake import Busy, Intake
 from collector.meters import Meters
 from collector.normalising import Normaliser
 from collector.pages import page_routes
+from collector.quota import Quota
 from collector.refusals import Refusal, body_of
 from collector.rows import EvaluationRow
 from collector.scoreboard import scoreboard
@@ -49,6 +50,7 @@ class Parts:
     exports: Path  # a directory that the store may write to
     healthy: Callable[[], str | None]  # None, or why the collector cannot keep data
     control: Control
+    quota: Quota  # of sources that show no token
 
 
 class SqlBody(BaseModel):
@@ -186,6 +188,19 @@ async def _kept(parts: Parts, row: EvaluationRow) -> JSONResponse:
         return _refused(
             409, "already_graded",
             f"{row.source} has said something else about this under {row.name!r} before",
+        )  # fmt: skip
+    wait = None
+    if not row.authenticated:
+        wait = parts.quota.wait_seconds(row.source, now_ns=row.received_ns)
+    if wait is not None:
+        parts.meters.feedback_capped.inc()
+        return JSONResponse(
+            error_body(
+                "rate_limited", "too_much_feedback",
+                f"{row.source} has given what one source may in an hour without the collector's "
+                "token (collector.feedback_per_hour)",
+            ),
+            status_code=429, headers={"retry-after": str(wait)},
         )  # fmt: skip
     try:
         await parts.intake.keep([row])

@@ -46,6 +46,11 @@ class Meters:
             ("reason",),
             registry=registry,
         )
+        self.feedback_capped = Counter(
+            "tierwise_collector_feedback_capped",
+            "Feedback refused because its source had given its hour's worth without a token",
+            registry=registry,
+        )
         self.uncoerced = Counter(
             "tierwise_collector_uncoerced_values",
             "Values of known attributes that could not be read",

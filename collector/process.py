@@ -32,6 +32,7 @@ from collector.normalising import Normaliser
 from collector.otlp_grpc import grpc_server
 from collector.otlp_http import OtlpHttp
 from collector.pricing import BookPricing, Pricing
+from collector.quota import Quota
 from collector.sinks.notices import Notices
 from collector.store import Store
 from collector.writer import Writer
@@ -212,6 +213,7 @@ class Collector:
             exports=exports_folder(config.store),
             healthy=wiring.writer.trouble,
             control=self._control,
+            quota=Quota(config.feedback_per_hour),
         )
         self._servers = [_server(receiver), _server(console(parts))]
         self._make_rpc = partial(

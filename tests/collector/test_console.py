@@ -142,6 +142,27 @@ async def test_nan_is_refused(start: Start) -> None:
         assert answer.status == 422
 
 
+async def test_a_source_without_the_token_has_an_hour_s_worth_and_is_told_when_more(
+    start: Start,
+) -> None:
+    running = await start(token="s3cret", feedback_per_hour=2)
+
+    async def graded(decision: str, **more: Any) -> int:
+        return (await feedback(running, decision=decision, name="n", score=1, **more))[0]
+
+    assert [await graded(one) for one in "aabc"] == [202, 200, 202, 429]
+    assert await graded("c", source="other") == 202
+    assert [await graded(one, token="s3cret") for one in "defg"] == [202] * 4
+    async with running.session.post(
+        running.console + "/v1/feedback", json={"decision": "h", "name": "n", "score": 1}
+    ) as answer:
+        assert answer.status == 429
+        assert 0 < int(answer.headers["retry-after"]) <= 3_600
+        assert "feedback_per_hour" in (await answer.json())["error"]["message"]
+    assert b"tierwise_collector_feedback_capped_total 2.0" in running.meters.text()
+    assert len(running.store.read("SELECT 1 FROM evaluations")) == 7
+
+
 async def test_only_the_token_makes_feedback_authenticated(start: Start) -> None:
     running = await start(token="s3cret")
     assert (await feedback(running, decision="a", name="n", score=1))[0] == 202

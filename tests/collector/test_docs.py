@@ -13,6 +13,7 @@ from collector.desk import Desk
 from collector.dialects import table
 from collector.duckdb_store import DuckDBStore
 from collector.meters import Meters
+from collector.quota import Quota
 from telemetry.clock import SystemClock
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -69,7 +70,7 @@ def test_every_route_is_described(tmp_path: Path) -> None:
     parts = Parts(
         store=nothing, intake=nothing, meters=Meters(), clock=SystemClock(), access=nothing,
         normaliser=nothing, exports=tmp_path, healthy=lambda: None,
-        control=Control(room),
+        control=Control(room), quota=Quota(1),
     )  # fmt: skip
     for path, methods in console(parts).openapi()["paths"].items():
         for method in methods:
