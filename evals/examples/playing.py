@@ -20,16 +20,21 @@ from evals.examples.example import (
 from evals.standin.running import StandinProcess
 from evals.standin.skills import SKILLS
 from telemetry.clock import Clock
+from telemetry.errors import TierwiseError
 
 CALLERS: Final = 8
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60.0)
+
+
+class StepFailed(TierwiseError):
+    """A step of an example got no answer."""
 
 
 async def play(example: Example, *, gateway: str, standin: StandinProcess, clock: Clock) -> Played:
     """Return what a run found; ``gateway`` is the base URL, ending in ``/v1``.
 
     Raises:
-        aiohttp.ClientError: the gateway or the stand-in refused a step.
+        StepFailed: the gateway or the stand-in refused a step (in a group: several are under way).
     """
     began = clock.monotonic()
     made: list[Made] = []
@@ -109,10 +114,14 @@ async def _chat(
     """Return an answer's text and headers; the official clients would only add their own time."""
     body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
     headers = {} if role is None else {"x-tierwise-role": role}
-    async with session.post(f"{url}/chat/completions", json=body, headers=headers) as answer:
-        content = await answer.read()
-        answer.raise_for_status()
-        return json.loads(content)["choices"][0]["message"]["content"] or "", answer.headers
+    try:
+        async with session.post(f"{url}/chat/completions", json=body, headers=headers) as answer:
+            content = await answer.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise StepFailed(f"{url} did not answer a step: {error!r}") from error
+    if answer.status != 200:
+        raise StepFailed(f"{url} answered a step with {answer.status}: {content[:400]!r}")
+    return json.loads(content)["choices"][0]["message"]["content"] or "", answer.headers
 
 
 def _ledger(standin: StandinProcess) -> Sequence[Billed]:

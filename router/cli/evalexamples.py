@@ -14,7 +14,7 @@ from router.cli import exits, options
 from router.cli.output import Screen
 from router.rules import nearest_name
 from telemetry.clock import Clock, SystemClock
-from telemetry.errors import ConfigError
+from telemetry.errors import ConfigError, TierwiseError
 
 if TYPE_CHECKING:
     from evals.examples.account import Account
@@ -48,12 +48,24 @@ def run_examples(
             f"there is no example {name!r}{near}", hint=f"examples: {', '.join(EXAMPLES)}"
         )
     names = list(EXAMPLES) if name is None else [name]
-    accounts = asyncio.run(_run(names, screen=screen, out=out, clock=SystemClock()))
+    try:
+        accounts = asyncio.run(_run(names, screen=screen, out=out, clock=SystemClock()))
+    except BaseExceptionGroup as several:
+        raise _told(several) from several
     if out is not None:
         _write_reports(accounts, out)
     screen.result({"examples": [account.as_json() for account in accounts]})
     holds = all(account.adds_up and account.explained for account in accounts)
     raise typer.Exit(exits.OK if holds else exits.WRONG)
+
+
+def _told(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error that was made for people; the group itself when there is none."""
+    known = several.subgroup(TierwiseError)
+    first: BaseException = several if known is None else known
+    while known is not None and isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 async def _run(

@@ -79,7 +79,7 @@ def make(tmp_path: Path) -> Iterator[Any]:
     made: list[Modes] = []
 
     def world(*roles: RoleTerms) -> Modes:
-        quick = {"step_max": 1.0, "dwell_seconds": 0.0}
+        quick: dict[str, Any] = {"step_max": 1.0, "dwell_seconds": 0.0}
         made.append(Modes(tmp_path, terms(*roles, **quick), {}))
         made[-1].rng = random.Random(7)
         return made[-1]

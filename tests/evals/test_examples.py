@@ -13,13 +13,13 @@ import pytest
 from evals.examples import escalation_rates, support_ticket, telling
 from evals.examples.account import Account, account
 from evals.examples.example import Example
-from evals.examples.playing import play
+from evals.examples.playing import StepFailed, play
 from evals.examples.prices import HAIKU, OPUS, SONNET
 from evals.examples.prompts import amount, note
 from evals.examples.suite import EXAMPLES
 from evals.standin.running import StandinProcess
 from evals.standin.tokenizer import count
-from router.cli import exits
+from router.cli import evalexamples, exits
 from router.cli.app import run
 from router.cli.examplegateway import write
 from router.policyfile import PolicyFile
@@ -140,6 +140,7 @@ async def test_a_bill_that_does_not_add_up_is_said(standin: StandinProcess, tmp_
     assert "| intake | code | 5 x $0 = $0 |" in page
 
 
+@pytest.mark.timeout(120)  # it starts three processes, on however busy a machine
 def test_the_command_runs_one_example_and_writes_its_report(tmp_path: Path) -> None:
     command = [
         str(TIERWISE),
@@ -150,7 +151,7 @@ def test_the_command_runs_one_example_and_writes_its_report(tmp_path: Path) -> N
         "--out",
         str(tmp_path),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
     [found] = json.loads(done.stdout)["examples"]
     assert found["adds_up"]
@@ -166,3 +167,14 @@ def test_a_misspelt_name_gets_the_nearest_right_one(capsys: pytest.CaptureFixtur
     said = capsys.readouterr().err
     assert "did you mean 'split'?" in said
     assert all(name in said for name in EXAMPLES)
+
+
+async def test_a_step_that_is_refused_is_said_in_one_sentence(
+    standin: StandinProcess, tmp_path: Path
+) -> None:
+    example = support_ticket.example()
+    with pytest.raises(ExceptionGroup) as caught:
+        await play(example, gateway="http://127.0.0.1:9/v1", standin=standin, clock=SystemClock())
+    told = evalexamples._told(ExceptionGroup("outer", [caught.value]))
+    assert isinstance(told, StepFailed)
+    assert "http://127.0.0.1:9/v1 did not answer a step" in str(told)
