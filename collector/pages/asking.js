@@ -4,6 +4,7 @@ import { ApiError, storeKey } from "./api.js";
 import { h } from "./dom.js";
 
 let keyDialog = null;
+let dialogs = 0;
 
 /** Ask for values and send them. `fields` are {name, label, hint, required, kind, value, min, max,
  * step, options}; `send(values)` resolves to the words that say what was done, or rejects.
@@ -12,17 +13,18 @@ export function ask({ title, words = [], fields = [], submit, danger = false, se
   const trouble = h("p", { class: "trouble", role: "alert" });
   const go = h("button", { type: "submit", class: danger ? "danger" : "primary" }, submit);
   const back = h("button", { type: "button" }, "Go back");
-  const form = h("form", { method: "dialog" }, h("h2", { id: "dialog-title" }, title),
+  const heading = `dialog-${dialogs += 1}`;
+  const form = h("form", { method: "dialog" }, h("h2", { id: heading }, title),
     words.map((word) => h("p", {}, word)), fields.map(field), trouble,
     h("p", { class: "buttons" }, go, back));
-  const dialog = h("dialog", { "aria-labelledby": "dialog-title" }, form);
+  const dialog = h("dialog", { "aria-labelledby": heading }, form);
   document.body.append(dialog);
   return new Promise((resolve) => {
     let done = null;
     const opener = document.activeElement;
     dialog.addEventListener("close", () => {
       dialog.remove();
-      document.getElementById(opener?.id ?? "")?.focus();
+      refocus(opener);
       resolve(done);
     });
     back.addEventListener("click", () => dialog.close());
@@ -40,6 +42,12 @@ export function ask({ title, words = [], fields = [], submit, danger = false, se
     });
     dialog.showModal();
   });
+}
+
+/** Give the focus back to what opened a dialog, or to its successor, or to the page's content. */
+function refocus(opener) {
+  const found = opener?.isConnected && opener !== document.body ? opener : document.getElementById(opener?.id);
+  (found ?? document.getElementById("main")).focus();
 }
 
 function field(one) {

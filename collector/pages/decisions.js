@@ -100,7 +100,7 @@ function outcome(row) {
   if (row.error_type !== null || row.http_status >= 400) {
     return badge("bad", row.error_type ?? `HTTP ${row.http_status}`);
   }
-  if (row.escalated_from !== null) return badge("warn", `escalated from ${row.escalated_from}`);
+  if (row.escalated_from !== null) return badge("warn", "escalated");
   return row.http_status === null ? say.unknown() : badge("good", "answered");
 }
 

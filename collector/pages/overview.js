@@ -76,7 +76,7 @@ function totals({ board, policy }) {
   const { coverage } = board;
   return h("section", { "aria-label": "Totals" },
     facts([
-      ["Spend", say.dollars(board.calls === 0 ? null : board.spend_usd)],
+      ["Spend", spend(board.spend_usd, coverage.price)],
       ["Model calls", say.count(board.calls)],
       ["Price known", say.percent(coverage.price)],
       ["Tokens known", say.percent(coverage.tokens)],
@@ -107,7 +107,7 @@ function roles(found) {
     { head: "Per task", numeric: true, cell: (row) => say.dollars(row.cost_per_task_usd) },
     { head: "Per passed task", numeric: true, cell: (row) => say.dollars(row.cost_per_passed_task_usd) },
     { head: "Escalated", numeric: true, cell: (row) => say.percent(row.escalation_rate) },
-    { head: "Spend", numeric: true, cell: (row) => spend(row) },
+    { head: "Spend", numeric: true, cell: (row) => spend(row.spend_usd, row.calls === 0 ? 0 : row.coverage.price) },
     { head: "Alerts armed", cell: (row) => lamps(row.role, found.armed) },
   ];
   return table({ caption: "Roles, dearest first", id: "roles", columns, rows: found.board.roles, empty: "" });
@@ -125,9 +125,10 @@ function name(role) {
   return h("a", { href: `/decisions?role=${segment(role)}` }, role);
 }
 
-/** Dollars of the calls whose price is known; none of them known is no zero. */
-function spend(row) {
-  return say.dollars(row.coverage.price === 0 || row.calls === 0 ? null : row.spend_usd);
+/** Dollars of the calls whose price is known, a share of all; none of them known is no zero. */
+function spend(usd, priced) {
+  if (priced === 0) return say.unknown();
+  return h("span", {}, priced !== null && priced < 1 ? "at least " : "", say.dollars(usd));
 }
 
 function entry(role, learning) {

@@ -147,7 +147,7 @@ function impact(preview) {
     return h("section", { class: "empty" }, h("h2", {}, "What it would have done"), h("p", {}, preview.trouble));
   }
   return h("section", {}, h("h2", {}, "What it would have done"),
-    h("p", {}, `The last ${say.countText(preview.steps)} decisions, replayed against what is in force (`,
+    preview.steps === 0 ? h("p", {}, "There is no recent decision to replay.") : h("p", {}, `The last ${say.countText(preview.steps)} decisions, replayed against what is in force (`,
       preview.base === "declared" ? "declared" : say.short(preview.base), `): `,
       `${say.percentText(preview.moves)} of steps move, and spend changes by `,
       interval(preview.usd_change, say.change), " of ", say.dollars(preview.usd_now), "."),
@@ -159,10 +159,10 @@ function impact(preview) {
         { head: "Verdict", cell: (row) => badge(VERDICTS[row.verdict] ?? "idle", row.verdict) },
         { head: "Why", wide: true, cell: (row) => row.why || "nothing moves" },
         { head: "Steps", numeric: true, cell: (row) => say.count(row.steps) },
-        { head: "Move", numeric: true, cell: (row) => say.percent(row.moves) },
-        { head: "Per step", numeric: true, cell: (row) => (row.moves === 0 ? "no change" : interval(row.usd_change, say.change)) },
+        { head: "Move", numeric: true, cell: (row) => say.percent(row.steps === 0 ? null : row.moves) },
+        { head: "Per step", numeric: true, cell: (row) => (row.verdict === "unchanged" ? "no change" : interval(row.usd_change, say.change)) },
         { head: "Margin over floor", numeric: true, cell: (row) =>
-          (row.moves === 0 ? "no change" : row.floor === null ? "no floor" : interval(row.margin, say.signed)) },
+          (row.verdict === "unchanged" ? "no change" : row.floor === null ? "no floor" : interval(row.margin, say.signed)) },
         { head: "Graded", numeric: true, cell: (row) => say.count(row.graded) },
       ],
     }));

@@ -19,7 +19,7 @@ SHOWN = "!!document.querySelector('main h1')"
 # Page -> a script that holds once it is there, and texts that it must show.
 PAGES = {
     "/": ("Overview", ["planner", "0.950 (0.895 to 0.977, n 120)", "small 45 %", "cost: no"]),
-    "/decisions": ("Decisions", ["d240", "escalated from small", "Older decisions"]),
+    "/decisions": ("Decisions", ["d240", "escalated", "Older decisions"]),
     "/decisions?id=d10": ("Decision d10", ["worker||plain", "small → mid", "feedback:ci", "0.500"]),
     "/alerts": ("Alerts", ["Watchdog", "denominator live", "Nothing is muted."]),
     "/policy": ("Policy", ["Review queue", "quality disarmed", "declared: what policy.toml says"]),
@@ -91,6 +91,26 @@ async def test_markup_in_names_from_spans_is_shown_as_words(scene: Scene) -> Non
     await page.until("new URLSearchParams(location.search).get('role')?.startsWith('<img')")
     await page.sees("hostile-1")
     assert page.complaints == []
+
+
+async def test_the_browser_itself_refuses_what_the_pages_never_do(scene: Scene) -> None:
+    page = scene.page
+    await scene.goto("/")
+    tries = {
+        "markup": "document.body.innerHTML = '<b>x</b>'",
+        "script": "document.head.append(Object.assign(document.createElement('script'),"
+        "{textContent: 'window.ran = 1'}))",
+        "another host": "await fetch('http://127.0.0.2:9/')",
+        "style": "document.body.setAttribute('style', 'opacity: 0.5');"
+        "if (getComputedStyle(document.body).opacity === '1') throw new Error('kept out')",
+    }
+    for name, what in tries.items():
+        script = (
+            f"(async () => {{ try {{ {what}; return 'done'; }} catch {{ return 'refused'; }} }})()"
+        )
+        assert await page.run(script) == "refused", name
+    assert await page.run("window.ran") is None
+    assert all("127.0.0.2" not in request["url"] for request in page.requests)
 
 
 async def test_what_nobody_knows_is_unknown_and_not_nought(scene: Scene) -> None:

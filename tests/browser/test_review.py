@@ -8,10 +8,11 @@ from tests.browser.world import fill, proposal, terms
 from tests.collector.conftest import Running, Start
 from tests.collector.otlp import NOW_NS
 
-APPROVER, VIEWER = "s3cret-approver", "s3cret-viewer"
+APPROVER, VIEWER, ANALYST = "s3cret-approver", "s3cret-viewer", "s3cret-analyst"
 KEYS = (
     Key(name="ada", level=Level.APPROVER, secret=APPROVER),
     Key(name="vic", level=Level.VIEWER, secret=VIEWER),
+    Key(name="bi", level=Level.ANALYTICS, secret=ANALYST),
 )
 SAID = "document.querySelector('#said').innerText"
 
@@ -51,6 +52,7 @@ async def test_a_proposal_is_approved_and_rolled_back_with_keys(start: Start, pa
     await give(page, VIEWER)
     await page.click("#queue td a")
     await page.sees("no recent step that it moves is in the log")
+    await page.sees("There is no recent decision to replay.")
 
     await dialog(page, "#approve", "Approve this revision?")
     await page.sees("The preview objects: worker:")
@@ -74,6 +76,17 @@ async def test_a_proposal_is_approved_and_rolled_back_with_keys(start: Start, pa
     assert running.revisions.active().name == "declared"
     for deed in ("approve", "a trial on Sunday", "rollback", "ada"):
         await page.sees(deed)
+
+
+async def test_a_key_for_sums_opens_the_overview_and_calls_the_rest_unknown(
+    start: Start, page: Tab
+) -> None:
+    running = await start(terms=terms(), access=Access(None, keys=KEYS))
+    await page.goto(running.console)
+    await give(page, ANALYST)
+    await page.sees("Nothing was seen in this window")
+    assert "In force\nunknown" in await page.run("document.querySelector('dl').innerText")
+    assert await page.run("document.querySelector('dialog') === null")
 
 
 async def test_a_proposal_is_rejected_with_a_reason(start: Start, page: Tab) -> None:
