@@ -1,12 +1,17 @@
 """What people do on the pages: approve, reject, undo, hold, silence; with keys and without."""
 
+from dataclasses import replace
+
 import pytest
 
 from collector.access import Access, Key, Level
+from telemetry.alerting import AlertsConfig
 from tests.browser.chromium import Tab
 from tests.browser.world import fill, proposal, terms
 from tests.collector.conftest import Running, Start
 from tests.collector.otlp import NOW_NS
+from tests.collector.sinks.posting import webhook
+from tests.collector.sinks.receiver import receiving
 
 APPROVER, VIEWER, ANALYST = "s3cret-approver", "s3cret-viewer", "s3cret-analyst"
 KEYS = (
@@ -77,6 +82,12 @@ async def test_a_proposal_is_approved_and_rolled_back_with_keys(start: Start, pa
     for deed in ("approve", "a trial on Sunday", "rollback", "ada"):
         await page.sees(deed)
 
+    await page.click("#revisions tbody th a")
+    await dialog(page, f"[id='activate-{name}']", "Put this revision in force again?")
+    await submit(page)
+    await page.until(f"{SAID} === 'Revision {name} is in force.'")
+    assert running.revisions.active().name == name
+
 
 async def test_a_key_for_sums_opens_the_overview_and_calls_the_rest_unknown(
     start: Start, page: Tab
@@ -89,10 +100,36 @@ async def test_a_key_for_sums_opens_the_overview_and_calls_the_rest_unknown(
     assert await page.run("document.querySelector('dialog') === null")
 
 
-async def test_a_proposal_is_rejected_with_a_reason(start: Start, page: Tab) -> None:
+async def test_a_test_is_sent_to_every_sink(
+    start: Start, page: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with receiving() as receiver:
+        monkeypatch.setenv("HOOK", receiver.url)
+        alerts = AlertsConfig(notify=(webhook(), webhook(name="broken", url_env="UNSET")))
+        running = await start(terms=replace(terms(), alerts=alerts))
+        await running.settled("/api/sinks", lambda found: len(found["sinks"]) == 2)
+        await page.goto(f"{running.console}/alerts")
+        await page.sees("not proven: send a test")
+        await dialog(page, "#send-test", "Send a test to every sink?")
+        await submit(page)
+        await page.until(f"{SAID}.includes('webhook: acknowledged')")
+        assert "UNSET is not set" in await page.run(SAID)
+        await page.until(
+            "document.querySelector('#sinks .badge.good')?.innerText.includes('proven')"
+        )
+        assert len(receiver.received) == 1
+
+
+async def test_a_proposal_is_made_a_shadow_and_rejected_with_a_reason(
+    start: Start, page: Tab
+) -> None:
     running = await start(terms=terms())
     name = await propose(running)
     await page.goto(f"{running.console}/policy?revision={name}")
+    await dialog(page, "#shadow", "Make it a shadow?")
+    await submit(page)
+    await page.until(f"{SAID} === 'Revision {name} is a shadow.'")
+    await page.until("document.querySelector('#shadow') === null")
     await dialog(page, "#reject", "Reject this revision?")
     await page.fill("#field-reason", "not on a Friday")
     await submit(page)
