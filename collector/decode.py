@@ -290,9 +290,10 @@ def json_service(holder: dict[str, Any]) -> str | None:
 def json_pairs(holder: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the attributes of a span, record or resource as plain pairs."""
     for attribute in objects(holder, "attributes"):
-        key = attribute.get("key")
-        if isinstance(key, str):
-            yield key, json_value(attribute.get("value"))
+        key, value = attribute.get("key"), attribute.get("value")
+        if type(key) is str:
+            text = value.get("stringValue") if type(value) is dict and len(value) == 1 else None
+            yield key, text if type(text) is str else json_value(value)
 
 
 def json_value(value: Any, depth: int = 0) -> Any:
@@ -300,10 +301,12 @@ def json_value(value: Any, depth: int = 0) -> Any:
     if not isinstance(value, dict):
         return None
     for kind, found in value.items():
-        if kind in ("stringValue", "boolValue", "doubleValue", "bytesValue"):
+        if kind == "stringValue":
             return found
         if kind == "intValue":
             return int(found) if isinstance(found, str) and _is_int(found) else found
+        if kind in ("boolValue", "doubleValue", "bytesValue"):
+            return found
         if kind in ("arrayValue", "kvlistValue") and isinstance(found, dict):
             return _json_nested(found, depth) if depth < NESTING_MAX else "..."
     return None

@@ -153,7 +153,7 @@ class DuckDBStore:
         if not corrections:
             return
         rows = [
-            (c.trace_id, c.span_id, c.role, c.role_from, c.awaits, c.counted, c.uncounted_reason)
+            (*c.key, c.role, c.role_from, c.awaits, c.counted, c.uncounted_reason)
             for c in corrections
         ]
         with self._connection.appender("temp.corrections") as appender:

@@ -32,11 +32,10 @@ class Node(msgspec.Struct, gc=False):
     call: bool
 
 
-class Open(msgspec.Struct):
+class Open(msgspec.Struct, gc=False):
     """A call whose answers may still change."""
 
-    trace_id: str
-    span_id: str
+    key: Key
     start_ns: int
     role: str | None
     role_from: str | None
@@ -46,10 +45,6 @@ class Open(msgspec.Struct):
     strength: int  # of two doubles the stronger counts
     group: Key | None  # calls of the same trace and response id
     row: CallRow | None  # while it is not stored yet
-
-    @property
-    def key(self) -> Key:
-        return self.trace_id, self.span_id
 
     @property
     def counted(self) -> bool:
@@ -128,7 +123,7 @@ class Lineage:
             + OWN_STRENGTH * (call.decision_id is not None)
         )
         entry = Open(
-            call.trace_id, call.span_id, call.start_ns, call.role, call.role_from, call.awaits,
+            (call.trace_id, call.span_id), call.start_ns, call.role, call.role_from, call.awaits,
             False, False, strength, None, call,
         )  # fmt: skip
         self._open[entry.key] = entry
@@ -141,7 +136,7 @@ class Lineage:
         """Stop waiting for the ancestor of a call that has been open for too long."""
         if entry.awaits is None:
             return
-        key = (entry.trace_id, entry.awaits)
+        key = (entry.key[0], entry.awaits)
         others = [waiting for waiting in self._waiting.get(key, ()) if waiting != entry.key]
         if others:
             self._waiting[key] = others
@@ -150,21 +145,25 @@ class Lineage:
 
     def _walk(self, entry: Open) -> None:
         """Go up from where the last walk stopped, as far as ancestors are known."""
-        before = (entry.role, entry.role_from)
+        awaits = entry.awaits
+        if awaits is None:
+            return
+        trace_id, nodes, changed = entry.key[0], self._nodes, False
         for _ in range(STEPS_MAX):
-            if entry.awaits is None:
-                break
-            key = (entry.trace_id, entry.awaits)
-            node = self._nodes.get(key)
+            key = (trace_id, awaits)
+            node = nodes.get(key)
             if node is None:
                 self._waiting.setdefault(key, []).append(entry.key)
                 break
             if node.call:
                 self._nest(key)
             if node.role is not None and entry.role_from not in ("own", "ancestor"):
-                entry.role, entry.role_from = node.role, "ancestor"
-            entry.awaits = node.parent_id
-        if before != (entry.role, entry.role_from):
+                entry.role, entry.role_from, changed = node.role, "ancestor", True
+            awaits = node.parent_id
+            if awaits is None:
+                break
+        entry.awaits = awaits
+        if changed:
             self._changed[entry.key] = entry
 
     def _nest(self, key: Key) -> None:
@@ -175,12 +174,15 @@ class Lineage:
 
     def _join(self, entry: Open, response_id: str) -> None:
         """Put a call among those that share its trace and response id."""
-        entry.group = key = (entry.trace_id, response_id)
-        members = self._groups.setdefault(key, [])
+        entry.group = key = (entry.key[0], response_id)
+        members = self._groups.get(key)
+        if members is None:
+            self._groups[key] = [entry.key]
+            if len(self._groups) > GROUPS_MAX:
+                self._groups.popitem(last=False)
+            return
         if entry.key not in members and len(members) < STEPS_MAX:
             members.append(entry.key)
-        if len(self._groups) > GROUPS_MAX:
-            self._groups.popitem(last=False)
         if len(members) > 1:
             self._elect(members)
 
@@ -190,7 +192,7 @@ class Lineage:
         running = [entry for entry in known if not entry.nested]
         if not running:
             return
-        best = max(running, key=lambda entry: (entry.strength, -entry.start_ns, entry.span_id))
+        best = max(running, key=lambda entry: (entry.strength, -entry.start_ns, entry.key[1]))
         for entry in running:
             duplicate = entry is not best and entry.strength < OWN_STRENGTH
             if entry.duplicate != duplicate:
@@ -208,9 +210,12 @@ class Lineage:
             row = entry.row
             if row is not None:
                 row.role, row.role_from, row.awaits = entry.role, entry.role_from, entry.awaits
-                row.counted, row.uncounted_reason = entry.counted, entry.uncounted_reason
+                reason = row.uncounted_reason = entry.uncounted_reason
+                row.counted = reason is None
                 entry.row = None
-            self._changed.pop(entry.key, None)
+        if self._changed:
+            for entry in fresh:
+                self._changed.pop(entry.key, None)
         changed = list(self._changed.values())
         self._changed.clear()
         return changed

@@ -188,9 +188,19 @@ def read_plain(pairs: Iterable[tuple[str, Any]]) -> Reading:
             if len(extra) < EXTRA_KEYS_MAX and not is_content(key):
                 _keep(extra, key, shortened(value))
             continue
-        bits |= rule.bit
-        if rule.kind == Kind.OBJECT:
+        slot, kind, rank, bit = rule
+        bits |= bit
+        if kind is _OBJECT:
             uncoerced += _open(key, value, slots, ranks)
+        elif rank >= ranks[slot]:
+            continue
+        elif (
+            (kind is _TEXT and type(value) is str and 0 < len(value) <= TEXT_CHARS_MAX)
+            or (kind is _COUNT and type(value) is int and 0 <= value <= COUNT_MAX)
+            or (kind is _NUMBER and type(value) is float and 0.0 <= value < math.inf)
+        ):  # right nearly always; the exact look is for what this leaves open
+            slots[slot] = value
+            ranks[slot] = rank
         else:
             uncoerced += _place(rule, value, slots, ranks)
     return Reading(slots, bits, extra, uncoerced, count > ATTRIBUTES_MAX)

@@ -29,7 +29,7 @@ def arrive(batches: list[Batch]) -> dict[str, Seen]:
     lineage, stored = Lineage(), {}
     for batch in batches:
         for correction in lineage.apply([batch]):
-            stored[correction.span_id] = Seen(
+            stored[correction.key[1]] = Seen(
                 correction.role, correction.role_from, correction.counted,
                 correction.uncounted_reason,
             )  # fmt: skip
