@@ -151,7 +151,7 @@ class Example:
 def saved(spent: float, *, of: float) -> float:
     """Return the share of ``of`` that was not spent; negative when more was.
 
-    >>> round(saved(14.0, of=100.0), 9), saved(120.0, of=100.0)
-    (0.86, -0.2)
+    >>> saved(25.0, of=100.0), saved(125.0, of=100.0)
+    (0.75, -0.25)
     """
     return 1.0 - spent / of
