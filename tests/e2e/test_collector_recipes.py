@@ -81,3 +81,21 @@ def test_an_sdk_set_up_by_these_variables_alone_feeds_us(tmp_path: Path) -> None
         command = [sys.executable, "-c", script]
         subprocess.run(command, env=os.environ | variables, timeout=60, check=True)
     arrived(store)
+
+
+def test_the_javascript_sdk_set_up_by_the_same_variables_feeds_us(tmp_path: Path) -> None:
+    """The packages are those of tests/e2e/javascript/package-lock.json; .ci/run installs them."""
+    installed = os.environ.get("TIERWISE_OTEL_JS")
+    if installed is None:
+        lacking("the JavaScript SDK (TIERWISE_OTEL_JS names the folder where npm ci put it)")
+        raise AssertionError("unreachable")
+    store, ports = tmp_path / "t.duckdb", free_ports()
+    lines = recipe("sdk", collector=ports).splitlines()
+    variables = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    variables["NODE_PATH"] = str(Path(installed) / "node_modules")
+    with running(store, ports):
+        command = [program("node"), str(Path(__file__).parent / "javascript" / "send.js")]
+        subprocess.run(command, env=os.environ | variables, timeout=60, check=True)
+    arrived(store)
+    sums = rows(store, "SELECT sum(input_tokens), any_value(finish_reason) FROM v_calls")
+    assert sums == [(100 * 500 + 499 * 500 // 2, "stop")]
