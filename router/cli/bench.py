@@ -158,8 +158,14 @@ def collector(
     screen.say(f"scoreboard: {report.board_ms:.1f} ms; memory {report.memory_mb:.0f} MB")
     if asked is not None:
         screen.say(f"history of {asked.calls:,} calls, {asked.store_mb:,.0f} MB:")
-        screen.say(f"  spend and p95 by role and tier, over all of it: {asked.by_tier_ms:.1f} ms")
-        screen.say(f"  scoreboard of a day, from roll-ups: {asked.board_ms:.1f} ms")
+        screen.say(
+            f"  spend and p95 by role and tier, over all of it: {asked.by_tier_ms:.1f} ms, "
+            f"{asked.by_tier_cpu_ms:.1f} of processor time"
+        )
+        screen.say(
+            f"  scoreboard of a day, from roll-ups: {asked.board_ms:.1f} ms, "
+            f"{asked.board_cpu_ms:.1f} of processor time"
+        )
     screen.say(f"load average before: {report.load_average:.2f}")
 
 

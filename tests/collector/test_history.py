@@ -13,6 +13,8 @@ def test_a_history_is_written_and_asked(tmp_path: Path) -> None:
     assert found.calls == 2_000
     assert 0 < found.by_tier_ms < 60_000
     assert 0 < found.board_ms < 60_000
+    assert found.by_tier_cpu_ms > 0
+    assert found.board_cpu_ms > 0
     assert found.store_mb * 2**20 == path.stat().st_size
     assert [work for work, _ in told if work != "rolling up"] == ["writing", "asking"]
     shares = [share for work, share in told if work == "rolling up"]
