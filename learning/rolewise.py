@@ -30,6 +30,7 @@ from telemetry.records import Arm, OnFail
 
 CODE = "code"  # the tier of operators' functions
 ROUNDS = 3
+SELDOM = 0.01  # of a role's steps: a cell with fewer is served as the role is
 SETTINGS = Settings()
 
 References = Mapping[tuple[Chain, str], tuple[Floats, Floats]]
@@ -157,7 +158,7 @@ def aim(tally: Tally, case: Case, *, settings: Settings = SETTINGS) -> Aim:
     return Aim(
         cells=tally.cells,
         arms=case.arms,
-        shares=shares,
+        shares=_as_the_role_does(shares, weights=found.weights),
         declared=declared,
         floor=case.floor,
         standing=standing,
@@ -167,6 +168,18 @@ def aim(tally: Tally, case: Case, *, settings: Settings = SETTINGS) -> Aim:
             for prefix, at in case.arms.prefix_index.items()
         },
     )
+
+
+def _as_the_role_does(shares: Floats, *, weights: Floats) -> Floats:
+    """The mix with cells that hardly any step asks for served as the role's other cells are.
+
+    Such a cell weighs nothing in the role's mean, so the programme would send it anywhere.
+    """
+    seldom = weights < SELDOM * weights.sum()
+    others = np.where(seldom, 0.0, weights)
+    if not seldom.any() or others.sum() <= 0.0:
+        return shares
+    return np.where(seldom[:, None], others @ shares / others.sum(), shares)
 
 
 def reference_means(tally: Tally, case: Case, *, settings: Settings = SETTINGS) -> References:

@@ -185,3 +185,15 @@ def test_sightings_add_up_to_flags_and_labels_by_what_the_checks_said() -> None:
     expected[0, 0, Stat.PASSED_W : Stat.PASSED_WQQ + 1] = 1, 1, 0.5, 0.25
     expected[0, 1, Stat.FAILED_W : Stat.FAILED_WQQ + 1] = 1, 1, 1, 1
     assert (found == expected).all()
+
+
+def test_a_cell_that_nobody_asked_for_yet_is_served_as_the_role_is() -> None:
+    observations = [
+        Observation(cell=CELLS[0], attempts=(Seen(tier="small", flagged=False),), label=1.0)
+        for _ in range(2_000)
+    ]
+    tally = tally_attempts(observations, epoch=1) + tally_labels(observations, epoch=1)
+    found = aim(tally.over(cells=CELLS, prefixes=ARMS.prefixes), case(floor=0.8))
+    weights = found.derived.weights
+    assert weights[1] < 0.01
+    assert found.shares[1] == pytest.approx(found.shares[0])
