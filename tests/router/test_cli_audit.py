@@ -178,7 +178,8 @@ def test_prices_of_one_s_own_count_and_stand_in_the_new_file(
     dump: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "tierwise.toml").write_text(
-        'schema = 1\n[providers.anthropic]\nbase_url = "http://127.0.0.1:1/v1"\ndialects = ["chat"]\n'
+        'schema = 1\n[providers.anthropic]\nbase_url = "http://127.0.0.1:1/v1"\n'
+        'dialects = ["chat"]\n'
         '[prices."anthropic/claude-opus-4-8"]\ninput = 50\noutput = 250\n'
     )
     assert run(["audit", str(dump), "--out", "out", "--json"]) == 0
