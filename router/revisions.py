@@ -32,6 +32,7 @@ SLACK_SECONDS: Final = 5.0  # for an answer beyond the wait
 # is away, where the pause doubles.
 NEWS_SECONDS: Final = 0.05
 QUICK_SECONDS: Final = 0.5
+AWAY_TOLD: Final = 6  # failures in a row: a collector that starts beside us is not away
 AWAY_SECONDS_MIN: Final = 0.1
 AWAY_SECONDS_MAX: Final = 1.0
 REFUSED_SECONDS: Final = 5.0
@@ -205,7 +206,8 @@ class Revisions:
     def _failed(self, error: Exception) -> None:
         self._away += 1
         self.error = f"the collector at {self._url} was not heard: {error!r}"[:500]
-        self._say("away", "%s; revision %s stands", self.error, _name(self.decider.standing))
+        if self._away >= AWAY_TOLD:
+            self._say("away", "%s; revision %s stands", self.error, _name(self.decider.standing))
         self._meters.count("tierwise_revision_fetches_total", labels=("failed",))
 
     def _say(self, what: str, message: str, *arguments: object) -> None:
