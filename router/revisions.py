@@ -32,10 +32,10 @@ SLACK_SECONDS: Final = 5.0  # for an answer beyond the wait
 # is away, where the pause doubles.
 NEWS_SECONDS: Final = 0.05
 QUICK_SECONDS: Final = 0.5
-AWAY_TOLD: Final = 6  # failures in a row: a collector that starts beside us is not away
 AWAY_SECONDS_MIN: Final = 0.1
 AWAY_SECONDS_MAX: Final = 1.0
 REFUSED_SECONDS: Final = 5.0
+AWAY_TOLD: Final = 6  # failures in a row: a collector that starts beside us is not away
 BYTES_MAX: Final = 4_194_304
 
 log = logging.getLogger("tierwise.revisions")
