@@ -281,9 +281,9 @@ def test_models_are_listed(home: House, client: OpenAI) -> None:
     assert listed[:3] == ["tierwise/auto", "tierwise/chatter", "tierwise/default"]
     assert "standin/standin-frontier" in listed
     assert client.models.retrieve("tierwise/planner").id == "tierwise/planner"
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.NotFoundError) as refused:
         client.models.retrieve("tierwise/nobody")
-    assert refused.value.code == "unknown_model"
+    assert refused.value.code == "not_found"
 
 
 def test_an_error_of_ours_is_the_class_that_the_client_expects(home: House, client: OpenAI) -> None:
