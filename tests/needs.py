@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 REQUIRE_ALL = "TIERWISE_REQUIRE_ALL"
+SAID = "said"  # a property of a test that is shown at the end of the run
 
 
 def lacking(what: str) -> None:

@@ -65,7 +65,7 @@ models = ["{models[0]}"]
 models = ["{models[1]}"]
 [roles.alone]
 tier = "small"
-on_fail = "accept"
+range = ["small", "small"]
 [roles.backed]
 tier = "small"
 [roles.held]

@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import hashlib
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -18,6 +19,7 @@ from tests.faults.answers import error_frame, frames, whole
 from tests.faults.behaviours import BEHAVIOURS, BROKEN, FRAMES_BEFORE_FAULT, RATE_LIMITED
 from tests.faults.house import House, house
 from tests.faults.server import blackhole, refused_port
+from tests.needs import SAID
 
 DIALECTS = (Dialect.CHAT, Dialect.MESSAGES)
 MIB = 1_048_576
@@ -251,14 +253,12 @@ async def test_a_provider_that_cannot_be_connected_to_gives_what_the_table_says(
 
 
 def test_the_table_has_a_row_for_every_behaviour_and_says_how_many(
-    pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
 ) -> None:
     assert set(TABLE) == set(BEHAVIOURS)
     cases = sum(
         len(row.asked) * len(FEW.get(name, ALL)) for name, row in (TABLE | CONNECTIONS).items()
     )
     faults = len(TABLE) + len(CONNECTIONS)
-    terminal = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-    assert terminal is not None
-    terminal.write_line(f"\nfault table: {faults} faults, {cases} cases")
+    record_property(SAID, f"fault table: {faults} faults, {cases} cases")
     assert (faults, cases) == (45, 395)
