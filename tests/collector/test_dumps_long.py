@@ -22,7 +22,7 @@ BATCHES = 1_954 if LONG else 40
 START_NS = 1_790_000_000_000_000_000
 RESIDENT_MB_MAX = 1_200
 PROGRAM = "from router.cli.app import run; raise SystemExit(run())"
-# A process of its own, whose children are the audit's only: what other tests started is not counted.
+# A process of its own, whose children are the audit's only: nothing other tests started counts.
 METER = """
 import json, resource, subprocess, sys
 code = subprocess.run(sys.argv[1:]).returncode
