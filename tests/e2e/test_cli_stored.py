@@ -77,6 +77,7 @@ def check(where: list[str], folder: Path) -> None:
     assert again == {"pages": [], "cursor": first["cursor"]}
 
 
+@pytest.mark.timeout(180)  # some fifteen commands, each a process of its own
 def test_the_store_is_read_beside_the_collector_and_after_its_end(
     stored: tuple[Service, list[str], Path], tmp_path: Path
 ) -> None:
