@@ -1,6 +1,6 @@
 """The routes by which people ask what the learner knows, and have it look again at once."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
@@ -9,19 +9,16 @@ from collector.guard import acting
 from collector.learner import Learner
 from telemetry.clock import Clock
 
-LEARNING: Final = "/api/learning"
-TICK: Final = "/api/learning/tick"
-
 
 def learner_routes(learner: Learner, *, clock: Clock, access: Access) -> APIRouter:
     """Return the routes under ``/api/learning``."""
     routes = APIRouter()
 
-    @routes.get(LEARNING)
+    @routes.get("/api/learning")
     def learning() -> dict[str, Any]:
         return learner.report
 
-    @routes.post(TICK)
+    @routes.post("/api/learning/tick")
     def tick(
         request: Request,
         dry: Annotated[bool, Query(description="change nothing")] = False,

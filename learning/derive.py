@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from learning.arms import Chain
 from learning.compose import Composed, Layout, compose
@@ -151,7 +151,7 @@ def role_mix(tally: Tally, *, settings: Settings) -> Floats:
     recent = tally.mix(half_life=settings.mix_recent)
     spread = settings.mix_recent / (2 * np.log(2))  # sum of the squared weights of the short memory
     excess = (recent - recent.sum() * weights) ** 2 / (spread * weights)
-    if float(excess.sum()) > chi2.isf(MOVED, max(len(weights) - 1, 1)):
+    if float(excess.sum()) > chdtri(max(len(weights) - 1, 1), MOVED):
         weights = (recent + 1.0) / (recent + 1.0).sum()
     return np.asarray(weights)
 

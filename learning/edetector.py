@@ -20,10 +20,6 @@ Source: Shin, Ramdas and Rinaldo, E-detectors, 2022.
 from dataclasses import dataclass, replace
 from math import ceil, isfinite
 
-import numpy as np
-
-from learning.tally import Floats
-
 GRID = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
 WEALTH_MAX = 1e100  # evidence beyond it says nothing more, and must stay finite
 SURE = 0.95  # of 1 / m: the largest bet that keeps something when y = 0
@@ -96,10 +92,9 @@ def fastest(*, limit: float, arl: float) -> int | None:
     """
     if limit >= 1.0 or not isfinite(arl):
         return None
-    factors = np.array([1.0 + bet * (1.0 - limit) for bet in bets(limit)])
-    wealth: Floats = np.zeros(len(factors))
+    detector = EDetector(bets=bets(limit))
     for count in range(1, min(STEPS_MAX, ceil(arl) + 1) + 1):
-        wealth = (wealth + 1.0) * factors
-        if float(wealth.mean()) >= arl:
+        detector = detector.see(1.0, limit=limit)
+        if detector.evidence >= arl:
             return count
     return None

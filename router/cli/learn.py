@@ -8,8 +8,6 @@ import typer
 from rich.table import Table
 
 from collector.config import CollectorConfig
-from collector.dry_learner import look
-from collector.learner_routes import LEARNING, TICK
 from router.cli import options
 from router.cli.asking import Console, ConsoleAway
 from router.cli.output import Screen
@@ -43,9 +41,10 @@ def learn(  # noqa: PLR0913 - a flag is a parameter
     asked = Console.of(config, console=console)
     try:
         if once or dry_run:
-            report = asked.post(f"{TICK}?dry={'true' if dry_run else 'false'}", {})
+            dry = "true" if dry_run else "false"
+            report = asked.post(f"/api/learning/tick?dry={dry}", {})
         else:
-            report = asked.get(LEARNING)
+            report = asked.get("/api/learning")
     except ConsoleAway:
         if not dry_run:
             raise
@@ -55,6 +54,8 @@ def learn(  # noqa: PLR0913 - a flag is a parameter
 
 
 def _from_file(config: Path, policy: Path, store: Path | None) -> dict[str, Any]:
+    from collector.dry_learner import look  # noqa: PLC0415 - with SciPy, and only here
+
     terms = TermsFile(config, policy, clock=SystemClock())
     collector: CollectorConfig = load_config(config, Overrides(store=store)).collector
     return look(collector.store, terms=terms.current, now_ns=time.time_ns())
