@@ -7,8 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from collector import auditlog, holds, revision_book
 from collector.access import Access
 from collector.diffs import difference
-from collector.preview import STEPS_DEFAULT, STEPS_MAX
-from collector.recent_steps import recent_steps
+from collector.recent_steps import STEPS_DEFAULT, STEPS_MAX, recent_steps
 from collector.refusals import Refusal
 from collector.review import Review
 from collector.revision_book import DECLARED, OPEN, Record, Status

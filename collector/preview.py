@@ -26,8 +26,6 @@ from telemetry.records import Arm
 from telemetry.terms import Terms
 
 SLACK: Final = 0.02  # of mean quality: a shortfall that nobody would act upon
-STEPS_DEFAULT: Final = 20_000
-STEPS_MAX: Final = 100_000
 FALLS_BACK: Final = "it goes back to the declared table"
 MOVES: Final = 1e-9  # a change of shares beyond rounding
 

@@ -13,6 +13,9 @@ from telemetry.terms import RoleTerms, Terms
 
 FREE: Final = frozenset({Reason.DECLARED, Reason.LEARNED, Reason.EXPLORED})
 ACTING: Final = ("propose", "bounded")  # modes in which a revision is served
+# How many decisions a preview or a difference looks at.
+STEPS_DEFAULT: Final = 20_000
+STEPS_MAX: Final = 100_000
 
 _STEPS: Final = """
 SELECT decision_id, start_ns, cell, role, mode, tier_start, on_fail, offered, propensity, reason,

@@ -8,8 +8,8 @@ from collector.changes import Answer, Ask, Changes
 from collector.desk import Transaction
 from collector.fitting import present, refuse_unfit
 from collector.holds import Hold
-from collector.preview import STEPS_DEFAULT, Impact, impact
-from collector.recent_steps import recent_steps
+from collector.preview import Impact, impact
+from collector.recent_steps import STEPS_DEFAULT, recent_steps
 from collector.refusals import Refusal
 from collector.revision_book import DECLARED, OPEN, Record, Status
 from collector.revisions import content, moved_cells, role_of

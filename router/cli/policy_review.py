@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from collector.holds import PIN_DAYS_MAX
-from collector.preview import STEPS_DEFAULT, STEPS_MAX
+from collector.recent_steps import STEPS_DEFAULT, STEPS_MAX
 from collector.revisionfile import parsed
 from router.cli import options
 from router.cli.asking import Console

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from collector import changes, holds, preview, revisions
+from collector import changes, holds, preview, recent_steps, revisions
 from collector.diffs import GRADED_MIN
 from collector.refusals import REFUSALS, Refusal, body_of
 from collector.revision_book import MOVES, Status
@@ -33,7 +33,7 @@ def test_every_status_is_documented_with_what_it_may_become() -> None:
 
 def test_the_numbers_of_the_page_are_the_code_s() -> None:
     assert f"fewer than {GRADED_MIN} graded steps" in PAGE
-    assert f"the last {preview.STEPS_DEFAULT:,} decisions" in PAGE
+    assert f"the last {recent_steps.STEPS_DEFAULT:,} decisions" in PAGE
     assert f"at most {preview.SLACK} under the floor" in PAGE
     assert f"at most {holds.PIN_DAYS_MAX} days" in PAGE
     assert f"the newest {revisions.KEPT_MAX:,} are kept" in PAGE

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -195,3 +197,14 @@ async def test_commands_show_the_key_of_the_environment(
         assert (code, "needs approver access, vic has viewer" in err) == (1, True)
         monkeypatch.setenv("TIERWISE_KEY", "a")
         assert (await person.told("policy", "freeze", "--reason", "r"))["hold"]["owner"] == "ada"
+
+
+def test_no_command_loads_numpy_before_it_computes() -> None:
+    code = (
+        "import router.cli.app, sys; "
+        "print([name for name in ('numpy', 'scipy', 'evals.ope') if name in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ran.stdout == "[]\n"
