@@ -152,7 +152,9 @@ async def _compared(
     first: bool = False,
 ) -> Row:
     """Measure two (port, request) pairs in turns."""
-    warm = await drive(*through, callers=callers, requests=max(200, callers * 10))
+    warm = await drive(
+        *through, callers=callers, requests=callers * 20 if first else max(200, callers * 10)
+    )
     requests = max(callers * 20, int(warm.per_second * plan.seconds_per_round))
     pairs: list[tuple[Round, Round]] = []
     for _ in range(plan.rounds):
