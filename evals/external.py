@@ -221,8 +221,21 @@ class Http(External):
         super().__init__(parameters, clock)
         self._session: aiohttp.ClientSession | None = None
 
+    def addressed(self) -> dict[str, str]:
+        """Return the headers that every call carries beside its key."""
+        return {"content-type": "application/json"}
+
+    def taken(self, reply: aiohttp.ClientResponse) -> None:
+        """Look at a reply before its body is read.
+
+        Raises:
+            CheckCrashed: its status says that there is no verdict in it.
+        """
+        if reply.status != 200:
+            raise self.broken(f"replied with status {reply.status}")
+
     async def exchange(self, content: bytes) -> bytes:
-        headers = {"content-type": "application/json"}
+        headers = self.addressed()
         if (key_env := self.parameters.key_env) is not None:
             if not (key := os.environ.get(key_env)):
                 raise self.broken(f"the environment variable {key_env} is not set")
@@ -231,8 +244,7 @@ class Http(External):
             async with self._opened().post(
                 self.parameters.url, data=content, headers=headers, allow_redirects=False
             ) as reply:
-                if reply.status != 200:
-                    raise self.broken(f"replied with status {reply.status}")
+                self.taken(reply)
                 output = b""
                 while len(output) <= OUTPUT_MAX and (piece := await reply.content.readany()):
                     output += piece

@@ -10,7 +10,6 @@ copied from the answer does not. Anything else is an error of the check, never a
 
 import hashlib
 import json
-import os
 from typing import Annotated, Any, Final, Literal
 
 import aiohttp
@@ -19,7 +18,7 @@ from pydantic import AfterValidator, Field
 
 from evals.answers import Answer
 from evals.checks import REASON_MAX
-from evals.external import OUTPUT_MAX, Http, HttpSection, checked_address
+from evals.external import Http, HttpSection, checked_address
 from evals.steps import Step
 from telemetry.clock import Clock
 from telemetry.records import Result, Verdict
@@ -134,25 +133,13 @@ class LlmJudge(Http):
         }
         return await self.within(json.dumps(body).encode())
 
-    async def exchange(self, content: bytes) -> bytes:
-        headers = {"content-type": "application/json", "x-tierwise-role": self.parameters.role}
-        if (key_env := self.parameters.key_env) is not None:
-            if not (key := os.environ.get(key_env)):
-                raise self.broken(f"the environment variable {key_env} is not set")
-            headers["authorization"] = f"Bearer {key}"
-        try:
-            async with self._opened().post(
-                self.parameters.url, data=content, headers=headers, allow_redirects=False
-            ) as reply:
-                self._count(reply.headers.get("x-tierwise-cost-usd"))
-                if reply.status != 200:
-                    raise self.broken(f"the gateway replied with status {reply.status}")
-                output = b""
-                while len(output) <= OUTPUT_MAX and (piece := await reply.content.readany()):
-                    output += piece
-                return output
-        except aiohttp.ClientError as error:
-            raise self.broken(f"cannot be asked: {type(error).__name__}") from error
+    def addressed(self) -> dict[str, str]:
+        return {**super().addressed(), "x-tierwise-role": self.parameters.role}
+
+    def taken(self, reply: aiohttp.ClientResponse) -> None:
+        self._count(reply.headers.get("x-tierwise-cost-usd"))
+        if reply.status != 200:
+            raise self.broken(f"the gateway replied with status {reply.status}")
 
     def _count(self, cost: str | None) -> None:
         if cost is None:

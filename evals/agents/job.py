@@ -1,11 +1,12 @@
 """What a Plan-and-Execute agent is given to do, what it asks, and which answers it accepts.
 
-All three agents share this; they differ in the library that makes the calls and drives the loop.
+All three agents share this; they differ in the library that makes the calls, and the graph also in
+what drives the loop.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -150,6 +151,30 @@ def planning(job: Job, record: Record) -> Ask:
 def _line(operation: Operation) -> str:
     needs = f" needs {', '.join(operation.needs)}" if operation.needs else ""
     return f"- {operation.name}{needs}"
+
+
+async def pursue(job: Job, ask: Callable[[Ask], Awaitable[Reply]]) -> Record:
+    """Do a job and return what was done; whatever ``ask`` raises ends it.
+
+    The planner is asked once, and once more whenever a reply says ``x-tierwise-replan`` or a
+    result is not accepted, at most ``REVISIONS_MAX`` times.
+    """
+    record = Record()
+    plan = await revise(job, record, ask)
+    while (step := next_step(job, plan, record)) is not None:
+        reply = await ask(executing(job, plan, record, step))
+        if take(job, plan, record, step=step, reply=reply):
+            plan = await revise(job, record, ask)
+    return record
+
+
+async def revise(job: Job, record: Record, ask: Callable[[Ask], Awaitable[Reply]]) -> Plan:
+    """Ask the planner, take its reply into the record, and return the plan now in force."""
+    asked = planning(job, record)
+    reply = await ask(asked)
+    record.replies.append((PLANNER, reply))
+    record.plans.append(planned(job, record, reply, plan_id=asked.plan_id))
+    return record.plans[-1]
 
 
 def planned(job: Job, record: Record, reply: Reply, *, plan_id: str) -> Plan:

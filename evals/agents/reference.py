@@ -10,59 +10,28 @@ import sys
 
 from openai import AsyncOpenAI
 
-from evals.agents.job import (
-    PLANNER,
-    SYSTEM,
-    Ask,
-    Job,
-    Plan,
-    Record,
-    Reply,
-    executing,
-    invoices,
-    next_step,
-    planned,
-    planning,
-    reply_of,
-    take,
-)
+from evals.agents.job import SYSTEM, Ask, Job, Record, Reply, invoices, pursue, reply_of
 from evals.workloads.documents import documents
 
 SECONDS_MAX = 60.0
 
 
 async def run(job: Job, client: AsyncOpenAI) -> Record:
-    """Do a job and return what was done; an error of the gateway ends it as the client raises it.
+    """Do a job and return what was done; the gateway's errors are raised as the client's."""
 
-    The planner is asked once, and once more whenever a reply says ``x-tierwise-replan`` or a
-    result is not accepted, at most ``REVISIONS_MAX`` times.
-    """
-    record = Record()
-    plan = await _plan(job, client, record)
-    while (step := next_step(job, plan, record)) is not None:
-        reply = await _ask(client, executing(job, plan, record, step))
-        if take(job, plan, record, step=step, reply=reply):
-            plan = await _plan(job, client, record)
-    return record
+    async def ask(one: Ask) -> Reply:
+        raw = await client.chat.completions.with_raw_response.create(
+            model="tierwise/auto",
+            messages=[
+                {"role": "system", "content": SYSTEM},
+                {"role": "user", "content": one.prompt},
+            ],
+            max_completion_tokens=one.output_tokens_max,
+            extra_headers=one.headers,
+        )
+        return reply_of(raw.parse().choices[0].message.content or "", raw.headers)
 
-
-async def _plan(job: Job, client: AsyncOpenAI, record: Record) -> Plan:
-    ask = planning(job, record)
-    reply = await _ask(client, ask)
-    record.replies.append((PLANNER, reply))
-    record.plans.append(planned(job, record, reply, plan_id=ask.plan_id))
-    return record.plans[-1]
-
-
-async def _ask(client: AsyncOpenAI, ask: Ask) -> Reply:
-    raw = await client.chat.completions.with_raw_response.create(
-        model="tierwise/auto",
-        messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": ask.prompt}],
-        max_completion_tokens=ask.output_tokens_max,
-        extra_headers=ask.headers,
-    )
-    answer = raw.parse()
-    return reply_of(answer.choices[0].message.content or "", raw.headers)
+    return await pursue(job, ask)
 
 
 def told(record: Record) -> str:

@@ -15,21 +15,7 @@ from typing import Any
 import agents
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from evals.agents.job import (
-    PLANNER,
-    SYSTEM,
-    Ask,
-    Job,
-    Plan,
-    Record,
-    Reply,
-    executing,
-    next_step,
-    planned,
-    planning,
-    reply_of,
-    take,
-)
+from evals.agents.job import SYSTEM, Ask, Job, Record, Reply, pursue, reply_of
 from evals.agents.reference import SECONDS_MAX, example, told
 
 
@@ -61,31 +47,17 @@ async def desk(base_url: str) -> AsyncIterator[Desk]:
 
 async def run(job: Job, at: Desk) -> Record:
     """Do a job and return what was done."""
-    record = Record()
-    plan = await _plan(job, at, record)
-    while (step := next_step(job, plan, record)) is not None:
-        reply = await _ask(at, executing(job, plan, record, step))
-        if take(job, plan, record, step=step, reply=reply):
-            plan = await _plan(job, at, record)
-    return record
 
+    async def ask(one: Ask) -> Reply:
+        settings = agents.ModelSettings(extra_headers=one.headers, max_tokens=one.output_tokens_max)
+        agent = agents.Agent(
+            name=one.role, instructions=SYSTEM, model=at.model, model_settings=settings
+        )
+        quiet = agents.RunConfig(tracing_disabled=True)  # spans are the gateway's to send
+        result = await agents.Runner.run(agent, one.prompt, max_turns=1, run_config=quiet)
+        return reply_of(str(result.final_output), at.headers)
 
-async def _plan(job: Job, at: Desk, record: Record) -> Plan:
-    ask = planning(job, record)
-    reply = await _ask(at, ask)
-    record.replies.append((PLANNER, reply))
-    record.plans.append(planned(job, record, reply, plan_id=ask.plan_id))
-    return record.plans[-1]
-
-
-async def _ask(at: Desk, ask: Ask) -> Reply:
-    settings = agents.ModelSettings(extra_headers=ask.headers, max_tokens=ask.output_tokens_max)
-    agent = agents.Agent(
-        name=ask.role, instructions=SYSTEM, model=at.model, model_settings=settings
-    )
-    quiet = agents.RunConfig(tracing_disabled=True)  # spans are the gateway's to send
-    result = await agents.Runner.run(agent, ask.prompt, max_turns=1, run_config=quiet)
-    return reply_of(str(result.final_output), at.headers)
+    return await pursue(job, ask)
 
 
 async def main(base_url: str) -> None:

@@ -12,7 +12,6 @@ from langgraph.graph import END, START, StateGraph
 from pydantic import SecretStr
 
 from evals.agents.job import (
-    PLANNER,
     SYSTEM,
     Ask,
     Job,
@@ -20,9 +19,8 @@ from evals.agents.job import (
     Reply,
     executing,
     next_step,
-    planned,
-    planning,
     reply_of,
+    revise,
     take,
 )
 from evals.agents.reference import SECONDS_MAX, example, told
@@ -41,12 +39,16 @@ class State(TypedDict):
 async def run(job: Job, model: ChatOpenAI) -> Record:
     """Do a job through the graph and return what was done."""
 
+    async def ask(one: Ask) -> Reply:
+        answer = await model.ainvoke(
+            [("system", SYSTEM), ("user", one.prompt)],
+            extra_headers=one.headers,
+            max_completion_tokens=one.output_tokens_max,
+        )
+        return reply_of(str(answer.content), answer.response_metadata["headers"])
+
     async def plan(state: State) -> dict[str, bool]:
-        record = state["record"]
-        ask = planning(job, record)
-        reply = await _ask(model, ask)
-        record.replies.append((PLANNER, reply))
-        record.plans.append(planned(job, record, reply, plan_id=ask.plan_id))
+        await revise(job, state["record"], ask)
         return {"revise": False}
 
     async def execute(state: State) -> dict[str, bool]:
@@ -55,7 +57,7 @@ async def run(job: Job, model: ChatOpenAI) -> Record:
         step = next_step(job, current, record)
         if step is None:
             return {"revise": False}
-        reply = await _ask(model, executing(job, current, record, step))
+        reply = await ask(executing(job, current, record, step))
         return {"revise": take(job, current, record, step=step, reply=reply)}
 
     def following(state: State) -> str:
@@ -75,15 +77,6 @@ async def run(job: Job, model: ChatOpenAI) -> Record:
     )
     record: Record = ended["record"]
     return record
-
-
-async def _ask(model: ChatOpenAI, ask: Ask) -> Reply:
-    answer = await model.ainvoke(
-        [("system", SYSTEM), ("user", ask.prompt)],
-        extra_headers=ask.headers,
-        max_completion_tokens=ask.output_tokens_max,
-    )
-    return reply_of(str(answer.content), answer.response_metadata["headers"])
 
 
 def model_for(base_url: str) -> ChatOpenAI:

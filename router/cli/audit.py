@@ -8,15 +8,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from collector.dumps.load import Means, load, size_of
-from collector.dumps.load import Progress as Tell
-from collector.normalising import Normaliser
 from evals.audit.ladder import Family, Ladder
 from evals.audit.markdown import markdown
 from evals.audit.page import page
@@ -34,7 +31,9 @@ from telemetry.config import PriceConfig
 from telemetry.configfile import load as load_file
 from telemetry.configfile import parse
 from telemetry.errors import ConfigError
-from telemetry.prices import PriceBook
+
+if TYPE_CHECKING:
+    from collector.dumps.load import Progress as Tell
 
 TITLE = "Audit of model calls"
 
@@ -69,6 +68,11 @@ def audit(  # noqa: PLR0913 - each parameter is a flag
     Reads OTLP dumps (JSON or protobuf), exports of tierwise, LiteLLM and Langfuse, the telemetry of
     coding agents and the live store. Nothing is sent anywhere and nothing is spent.
     """
+    # Only this command reads dumps, and what reads them takes long to load.
+    from collector.dumps.load import Means, load, size_of  # noqa: PLC0415
+    from collector.normalising import Normaliser  # noqa: PLC0415
+    from telemetry.prices import PriceBook  # noqa: PLC0415
+
     screen = Screen(json=json)
     if out is not None and not force:
         _refuse_to_replace(out)
@@ -109,7 +113,7 @@ def _families() -> list[Family]:
 
 
 @contextlib.contextmanager
-def _progress(total: int) -> Iterator[Tell]:
+def _progress(total: int) -> "Iterator[Tell]":
     """Yield what hears of progress; a bar on stderr when that is a terminal, else nothing."""
     if not sys.stderr.isatty():
         yield lambda *_: None
