@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from router.config import Config
 from router.policyfile import PolicyFile
 from telemetry.configfile import Section, plain
+from telemetry.filling import filled
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "configuration.md"
 FORMS: Final[dict[str, type[Section]]] = {"tierwise.toml": Config, "policy.toml": PolicyFile}
@@ -82,14 +83,8 @@ def refreshed(page: str) -> str:
     Raises:
         ValueError: a table's place, between its two comments, is not in the page.
     """
-    for name, form in FORMS.items():
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        before, begun, rest = page.partition(begin)
-        _, ended, after = rest.partition(end)
-        if not begun or not ended:
-            raise ValueError(f"no {begin} ... {end} in the page")
-        page = f"{before}{begin}\n{''.join(t + chr(10) for t in tables(form))}{end}{after}"
-    return page
+    parts = {name: "".join(f"{table}\n" for table in tables(form)) for name, form in FORMS.items()}
+    return filled(page, parts)
 
 
 def _header(above: str, key: str, annotation: Any) -> str:

@@ -6,6 +6,7 @@
 from pathlib import Path
 from typing import Final
 
+from telemetry.filling import filled
 from telemetry.metric_table import METRICS
 from telemetry.names import ATTRIBUTES
 
@@ -20,7 +21,7 @@ def attribute_table() -> str:
         f"| {_cell(attribute.meaning)} |"
         for attribute in ATTRIBUTES
     ]
-    return "\n".join(["| attribute | type | on | meaning |", "|---|---|---|---|", *rows])
+    return "\n".join(["| attribute | type | on | meaning |", "|---|---|---|---|", *rows, ""])
 
 
 def metric_table() -> str:
@@ -30,7 +31,7 @@ def metric_table() -> str:
         f"| {_cell(metric.meaning)} |"
         for metric in METRICS
     ]
-    return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows])
+    return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows, ""])
 
 
 def refreshed(page: str) -> str:
@@ -39,14 +40,7 @@ def refreshed(page: str) -> str:
     Raises:
         ValueError: a table's place, between its two comments, is not in the page.
     """
-    for name, table in (("attributes", attribute_table()), ("metrics", metric_table())):
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        before, begun, rest = page.partition(begin)
-        _, ended, after = rest.partition(end)
-        if not begun or not ended:
-            raise ValueError(f"no {begin} ... {end} in the page")
-        page = f"{before}{begin}\n{table}\n{end}{after}"
-    return page
+    return filled(page, {"attributes": attribute_table(), "metrics": metric_table()})
 
 
 def _cell(text: str) -> str:

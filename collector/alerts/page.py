@@ -12,6 +12,7 @@ from collector.alerts.explaining import explain
 from collector.desk import Desk
 from collector.duckdb_store import DuckDBStore
 from telemetry.alerting import AlertsConfig
+from telemetry.filling import filled
 from telemetry.records import Arm, OnFail
 from telemetry.terms import RoleTerms, Terms
 
@@ -29,14 +30,7 @@ def refreshed(page: str) -> str:
     Raises:
         ValueError: a part's place, between its two comments, is not in the page.
     """
-    for name, text in (("alerts", catalogue()), ("errors", errors())):
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        before, begun, rest = page.partition(begin)
-        _, ended, after = rest.partition(end)
-        if not begun or not ended:
-            raise ValueError(f"no {begin} ... {end} in the page")
-        page = f"{before}{begin}\n{text}{end}{after}"
-    return page
+    return filled(page, {"alerts": catalogue(), "errors": errors()})
 
 
 def catalogue() -> str:

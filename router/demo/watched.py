@@ -10,7 +10,8 @@ from router.cli import main
 
 def _end_with_stdin() -> None:
     """Wait for the end of stdin, which comes however the starter ends; then end in order."""
-    while sys.stdin.buffer.read(4_096):
+    # The descriptor itself: a buffered reader would hold its lock while Python shuts down.
+    while os.read(0, 4_096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
