@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from collector import drift_queries as queries
 from collector.drift_findings import Finding, mean, mix, rate, sizes
+from collector.holds import Hold
 from collector.store import Rows, Store
 from learning.shifts import SAMPLE_MIN, Sample, kappa, scores
 from telemetry.terms import RoleTerms, Terms
@@ -72,9 +73,16 @@ class DriftReport:
 
 
 def drift_report(
-    store: Store, *, terms: Terms | None, now_ns: int, since_seconds: float = SINCE_SECONDS
+    store: Store,
+    *,
+    terms: Terms | None,
+    now_ns: int,
+    since_seconds: float = SINCE_SECONDS,
+    held: Sequence[Hold] = (),
 ) -> DriftReport:
     """Return the report of the last ``since_seconds``, beginning at a whole hour.
+
+    ``held`` is what people hold at run time; of the pins among it, those near their end are named.
 
     Raises:
         StoreUnavailable: the store cannot be read.
@@ -87,7 +95,14 @@ def drift_report(
     found = [
         RoleDrift(
             role=role,
-            findings=tuple(_ranked(_role(seen, role, terms=terms, now_ns=now_ns))),
+            findings=tuple(
+                _ranked(
+                    (
+                        *_role(seen, role, terms=terms, now_ns=now_ns),
+                        *_held(held, role, now_ns),
+                    )
+                )
+            ),
         )
         for role in roles
     ]
@@ -303,4 +318,19 @@ def _pins(terms: Terms, role: str, now_ns: int) -> Iterator[Finding]:
                 check="pin", status="noted", n_before=0, n_now=0,
                 sentence=f"The pin to {pin.model} {when}, on {pin.until}; ask {pin.owner}.",
                 now={"days_left": float(left)},
+            )  # fmt: skip
+
+
+def _held(held: Sequence[Hold], role: str, now_ns: int) -> Iterator[Finding]:
+    """Name the pin that people set at run time, when it soon ends."""
+    for one in held:
+        if one.role != role or one.kind != "pin" or one.until_ns is None:
+            continue
+        left = (one.until_ns - now_ns) / 1e9 / DAY_SECONDS
+        if 0 <= left <= PIN_DAYS:
+            yield Finding(
+                check="pin", status="noted", n_before=0, n_now=0,
+                sentence=f"The pin to {one.arm}, set at run time, ends by itself in {left:.1f} "
+                f"days; ask {one.owner}.",
+                now={"days_left": left},
             )  # fmt: skip

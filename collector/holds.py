@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from collector.auditlog import Deed, append
-from collector.desk import Transaction
+from collector.desk import Desk, Transaction
 from collector.refusals import Refusal
 from learning.revision import parse_arm
 from telemetry.records import Arm
@@ -45,7 +45,7 @@ class Hold:
         return asdict(self)
 
 
-def holds(change: Transaction) -> list[Hold]:
+def holds(change: Desk | Transaction) -> list[Hold]:
     """Return all holds, those included whose time is over but whose end is not written yet."""
     return [Hold(**row) for row in change.rows(_ALL)]
 

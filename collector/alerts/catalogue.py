@@ -162,9 +162,11 @@ RULES: Final = _rules(
         name="PinExpired",
         severity="ticket",
         kind="exact",
-        meaning="A pin is past its last day; it still holds.",
+        meaning="A pin is past its end: one of policy.toml still holds, one set at run time does "
+        "not.",
         question="Does its owner still want it?",
-        remedy="Renew or remove `pin` of the role in policy.toml.",
+        remedy="Renew or remove `pin` of the role in policy.toml; `tierwise policy pin` sets one "
+        "of run time again. Of the latter it tells for a day.",
     ),
     Rule(
         name="ProviderOutage",

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from collector import auditlog
+from collector import auditlog, holds
 from collector.alert_events import Enqueue, fingerprint, nowhere
-from collector.alerts import ledger, pace, supply
+from collector.alerts import ledger, pace, pins, supply
 from collector.alerts.books import Books
 from collector.alerts.catalogue import RULES
 from collector.alerts.house import House
@@ -199,7 +199,8 @@ class Alerts:
         yield from supply.versions(self._store, books, now_ns)
         yield from supply.outages(self._store, terms, now_ns)
         yield from supply.talkers(self._store, terms, now_ns)
-        yield from supply.pins(terms, now_ns)
+        yield from pins.declared(terms, now_ns)
+        yield from pins.set_while_running(books, holds.holds(self._desk), now_ns)
 
     def _moved(
         self,

@@ -1,7 +1,6 @@
-"""What comes from outside and changes: prices, versions, providers, pins, feedback's sources."""
+"""What comes from outside and changes: prices, versions, providers, feedback's sources."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ from collector.alerts.epochs import roles_of
 from collector.alerts.sighting import Sighting
 from collector.alerts.states import Look
 from collector.store import Store
-from telemetry.terms import PinTerms, Terms
+from telemetry.terms import Terms
 
 HISTORY_NS: Final = 28 * 86_400_000_000_000
 HOUR_NS: Final = 60 * MINUTE_NS
@@ -142,26 +141,4 @@ def _talker_words(row: dict[str, Any]) -> dict[str, str]:
     return {
         "summary": f"{row['words']} words of {source} within the hour, {row['authenticated']} of "
         "them authenticated"
-    }
-
-
-def pins(terms: Terms, now_ns: int) -> Iterator[Sighting]:
-    """Yield `PinExpired` for every role with a pin that has a last day."""
-    today = datetime.fromtimestamp(now_ns / 1e9, UTC).date()
-    for role in roles_of(terms):
-        own = terms.of(role)
-        if own is not None and own.pin is not None and own.pin.until is not None:
-            yield Sighting(
-                name="PinExpired",
-                role=role,
-                look=Look(holds=own.pin.until < today),
-                words=partial(_pin_words, own.pin),
-            )
-
-
-def _pin_words(pin: PinTerms) -> dict[str, str]:
-    return {
-        "summary": f"the pin to {pin.model} was to end on {pin.until}",
-        "owner": pin.owner,
-        "reason": pin.reason,
     }

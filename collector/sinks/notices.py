@@ -17,6 +17,7 @@ from collector.control import Room
 from collector.drift_report import DAY_SECONDS, SINCE_SECONDS, DriftReport, drift_report
 from collector.drift_weekly import Weekly
 from collector.guard import acting
+from collector.holds import holds
 from collector.policy_news import PolicyNews
 from collector.sinks.opening import Surroundings
 from collector.sinks.poster import Poster, nothing_muted
@@ -83,6 +84,7 @@ class Notices:
             terms=self._room.terms(),
             now_ns=self._room.clock.now_ns(),
             since_seconds=since_seconds,
+            held=holds(self._room.desk),
         )
 
     def _notify(self) -> tuple[NotifyConfig, ...]:

@@ -1,4 +1,9 @@
-"""When a sink that forgets is told again all that fires, and what has ended since it last heard."""
+"""When a sink that forgets is told again all that fires, and what has ended since it last heard.
+
+An alert that begins while it is muted is kept back. One that the sink knows of already is named on,
+muted or not: fallen silent, it would end there although it goes on here, and people would be told
+that it is over. Keeping its people quiet meanwhile is that sink's own matter.
+"""
 
 import json
 import random
@@ -11,13 +16,19 @@ from collector.desk import Transaction
 from collector.outbox import firing
 from collector.sinks import deliveries
 from collector.sinks.alertmanager import RESEND_SECONDS, RESOLVED_SECONDS
-from collector.sinks.grouping import Route
+from collector.sinks.grouping import NEVER_NS, Route
 from collector.sinks.message import ALERTS_MAX, alert_of
 from collector.sinks.sink import Answer, Verdict
 from telemetry.clock import Clock
 
 RESEND_NS: Final = int(RESEND_SECONDS * 1e9)
 RESOLVED_NS: Final = int(RESOLVED_SECONDS * 1e9)
+# One row beside the groups of other sinks: the fingerprints that this one knows as firing.
+_TOLD: Final = "SELECT told FROM notice_groups WHERE sink = $sink AND group_key = ''"
+_TELL: Final = """
+INSERT INTO notice_groups VALUES ($sink, '', '{}', $never, NULL, $told, '[]', '[]')
+ON CONFLICT (sink, group_key) DO UPDATE SET told = $told
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +69,8 @@ class Restating:
             "ORDER BY ends_ns DESC LIMIT $most",
             {"since": heard_ns - RESOLVED_NS, "most": ALERTS_MAX},
         )
-        muted = self._muted(now_ns)
-        burning = [one for key, one in firing(change).items() if key not in muted]
+        kept_back = set(self._muted(now_ns)) - self._told(change)
+        burning = [one for key, one in firing(change).items() if key not in kept_back]
         over = [alert_of(json.loads(one["body"])) for one in ended]
         alerts = tuple(filter(self._route.takes, (*burning, *over)))
         return Due(alerts=alerts, cursor=row["cursor"])
@@ -72,8 +83,16 @@ class Restating:
         if answer.verdict is Verdict.RETRY:
             return
         heard = now_ns if answer.verdict is Verdict.ACCEPTED else None
+        if heard is not None:
+            known = [one.fingerprint for one in due.alerts if one.status == "firing"]
+            told = json.dumps(sorted(known))
+            change.run(_TELL, self._sink | {"told": told, "never": NEVER_NS})
         change.run(
             "UPDATE sinks SET state_ns = coalesce($heard, state_ns), "
             "resend_ns = CASE WHEN cursor = $cursor THEN $next ELSE 0 END WHERE sink = $sink",
             self._sink | {"heard": heard, "cursor": due.cursor, "next": now_ns + RESEND_NS},
         )
+
+    def _told(self, change: Transaction) -> set[str]:
+        row = change.row(_TOLD, self._sink)
+        return set() if row is None else set(json.loads(row["told"]))

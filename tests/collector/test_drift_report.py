@@ -12,6 +12,7 @@ from collector.drift_findings import Finding
 from collector.drift_report import DAY_SECONDS, DriftReport, drift_report
 from collector.drift_weekly import WEEK_NS, Weekly
 from collector.duckdb_store import DuckDBStore
+from collector.holds import Hold
 from collector.rows import Batch
 from telemetry.records import Arm
 from telemetry.terms import PinTerms, RoleTerms, Terms
@@ -194,6 +195,21 @@ def test_stale_evidence_and_pins_near_their_end_are_noted(week: Week) -> None:
     assert one(report, "pin").sentence == (
         "The pin to p/small ends in 5 days, on 2027-01-20; ask kim@example.com."
     )
+
+
+def test_a_run_time_pin_near_its_end_is_noted_and_one_far_from_it_is_not(week: Week) -> None:
+    week.add(10, "small", days_ago=1)
+    week.keep([], at_ns=NOW_NS)
+    found = []
+    for days in (2.5, 30, -1):
+        hold = Hold(
+            kind="pin", role="worker", arm="mid/step", owner="ada", reason="r", since_ns=NOW_NS,
+            until_ns=NOW_NS + int(days * DAY_NS),
+        )  # fmt: skip
+        report = drift_report(week.store, terms=None, now_ns=NOW_NS, held=[hold])
+        own = report.roles[0].findings
+        found += [each.sentence for each in own if each.check == "pin"]
+    assert found == ["The pin to mid/step, set at run time, ends by itself in 2.5 days; ask ada."]
 
 
 def test_calls_of_others_are_compared_by_the_tier_that_was_called(

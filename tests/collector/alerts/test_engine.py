@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 
+from collector import holds
 from collector.alerts import ledger, steps
 from collector.alerts.engine import INSTANCES_MAX, NoAlert
 from collector.alerts.watched import one
 from collector.armed import Armory
+from collector.auditlog import Deed
 from collector.desk import Desk
 from collector.duckdb_store import DuckDBStore
+from collector.holds import DAY_NS, Hold
 from collector.rows import Batch
 from collector.silences import Asked, checked, put
 from telemetry.terms import TierTerms
@@ -416,3 +419,53 @@ def test_the_cost_of_a_tick_does_not_grow_with_history(world: World) -> None:
         world.tick(120)
         sums.append(sum(read))
     assert max(sums[3:]) <= min(sums[3:]) + 10  # minutes of spend within three days
+
+
+def test_a_run_time_pin_that_ends_by_itself_is_told_for_a_day(world: World) -> None:
+    hold_pin(world, days=1)
+    world.tick()
+    assert world.state("PinExpired", pin="run-time") == "inactive"
+    world.now += DAY_NS
+    with world.desk.transaction() as change:
+        holds.drop_expired(change, world.now)  # as the sweep does before each tick
+    world.tick()
+    world.tick()
+    found = world.alert("PinExpired", pin="run-time")
+    assert found is not None
+    assert found.standing.state.value == "firing"
+    assert found.annotations["summary"].startswith("the pin to mid/step ended at 2027-01-16T08:00")
+    assert found.annotations["owner"] == "ada"
+    world.engine()  # a restart remembers
+    world.tick()
+    assert world.state("PinExpired", pin="run-time") == "firing"
+    world.now += DAY_NS
+    world.tick()
+    assert world.told() == [
+        ("PinExpired", "worker", "firing"),
+        ("PinExpired", "worker", "resolved"),
+    ]
+
+
+def test_a_run_time_pin_that_somebody_ends_or_renews_has_not_expired(world: World) -> None:
+    hold_pin(world, days=1)
+    world.tick()
+    with world.desk.transaction() as change:
+        holds.drop(change, "pin", Deed(actor="ada", at_ns=world.now), role="worker")
+    world.tick()
+    world.now += DAY_NS
+    world.tick()
+    hold_pin(world, days=1)
+    world.tick()
+    world.now += 2 * DAY_NS
+    hold_pin(world, days=1)
+    world.tick()
+    assert world.told() == []
+
+
+def hold_pin(world: World, *, days: int) -> None:
+    hold = Hold(
+        kind="pin", role="worker", arm="mid/step", owner="ada", reason="an incident",
+        since_ns=world.now, until_ns=world.now + days * DAY_NS,
+    )  # fmt: skip
+    with world.desk.transaction() as change:
+        holds.put(change, hold, Deed(actor="ada", at_ns=world.now))

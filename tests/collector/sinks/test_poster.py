@@ -392,6 +392,31 @@ async def test_an_alertmanager_is_told_again_while_it_fires_and_for_five_minutes
         assert len(receiver.received) - after == 5
 
 
+async def test_an_alertmanager_keeps_what_it_knows_while_that_is_silenced_here(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    config = NotifyConfig(kind="alertmanager", url_env="HOOK", allow_private=True, prove_hours=0)
+    async with posting(tmp_path, {"HOOK": receiver.url}, config) as post:
+        await post.poster.step()
+        post.fire("QualityLow")
+        await post.wait(60)
+        post.muted |= {alert(name).fingerprint for name in ("QualityLow", "CostHigh")}
+        post.fire("CostHigh")  # begins under the silence: kept back
+        before = len(receiver.received)
+        await post.wait(600)
+        assert [names(one) for one in bodies(receiver)[before:]] == [{"QualityLow"}] * 10
+        post.resolve("QualityLow")
+        await post.wait(5)
+        assert bodies(receiver)[-1][0]["endsAt"] == "2027-01-15T08:11:00.000000Z"
+        post.muted.clear()
+        await post.wait(60)
+        assert "CostHigh" in names(bodies(receiver)[-1])
+
+
+def names(alerts: Any) -> set[str]:
+    return {one["labels"]["alertname"] for one in alerts}
+
+
 async def test_an_alertmanager_that_was_away_hears_of_what_ended_meanwhile(
     tmp_path: Path, receiver: Receiver
 ) -> None:
