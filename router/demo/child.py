@@ -1,27 +1,28 @@
-"""`tierwise serve` as a child process: gateway and collector, ended with the demo."""
+"""The command line as a child process that serves, and ends with whoever started it."""
 
 import asyncio
 import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from telemetry.errors import TierwiseError
 
-START_SECONDS_MAX = 30.0
+# The first start after an installation compiles every module, maybe on a busy machine.
+START_SECONDS_MAX = 120.0
 STOP_SECONDS_MAX = 10.0
 LINE_BYTES_MAX = 65_536
 LOG_LINES_MAX = 20
 
 
 class ServiceFailed(TierwiseError):
-    """Gateway and collector did not start."""
+    """The child did not start."""
 
 
 class Service:
-    """A running gateway and collector; ``addresses`` are URLs by name: gateway, console ..."""
+    """A running child; ``addresses`` are URLs by name: gateway, console ..."""
 
     def __init__(self, process: asyncio.subprocess.Process, addresses: Mapping[str, str]) -> None:
         self._process = process
@@ -62,12 +63,25 @@ async def serving(
     Raises:
         ServiceFailed: when it does not come up, with its last words.
     """
-    flags = ["--config", str(config), "--policy", str(policy), "--json"]
+    arguments = ["serve", "--config", str(config), "--policy", str(policy)]
     for flag in ("--gateway", "--console", "--otlp-http", "--otlp-grpc"):
-        flags += [flag, "127.0.0.1:0"]
+        arguments += [flag, "127.0.0.1:0"]
+    async with running(arguments, environment=environment) as service:
+        yield service
+
+
+@contextlib.asynccontextmanager
+async def running(
+    arguments: Sequence[str], *, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Service]:
+    """Run a command that says with ``--json`` when it is ready, for as long as the block lasts.
+
+    Raises:
+        ServiceFailed: when it does not come up, with its last words.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *["-m", "router.demo.watched", "serve", *flags],
+        *["-m", "router.demo.watched", *arguments, "--json"],
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -77,17 +91,17 @@ async def serving(
     assert process.stderr is not None, "stderr was asked for"
     words: list[str] = []
     listening = asyncio.create_task(_collect(process.stderr, words))
-    running: Service | None = None
+    service: Service | None = None
     try:
-        running = Service(process, await _ready(process, words))
+        service = Service(process, await _ready(process, words))
         rest = asyncio.create_task(_collect(process.stdout, []))
         try:
-            yield running
+            yield service
         finally:
-            await running.stop()
+            await service.stop()
             await rest
     finally:
-        if running is None:
+        if service is None:
             await Service(process, {}).stop()
         await listening
 
@@ -95,15 +109,18 @@ async def serving(
 async def _ready(process: asyncio.subprocess.Process, words: list[str]) -> dict[str, str]:
     """Return the addresses once they are said to be ready."""
     assert process.stdout is not None, "stdout was asked for"
-    with contextlib.suppress(TimeoutError):
+    why = "ended"
+    try:
         async with asyncio.timeout(START_SECONDS_MAX):
             while line := await process.stdout.readline():
                 event = json.loads(line)
                 if event.get("event") == "ready":
                     return dict(event["addresses"])
+    except TimeoutError:
+        why = f"was not ready within {START_SECONDS_MAX:g} s"
     said = "\n".join(words) or "it said nothing"
     raise ServiceFailed(
-        f"the demo's gateway and collector did not start: {said}",
+        f"the gateway that was started for this {why}: {said}",
         hint="`tierwise doctor` looks for the cause",
     )
 
