@@ -1,7 +1,7 @@
 """A piece of a dump and the rows in it; the work that several processes may share."""
 
 import gc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -161,7 +161,9 @@ def _add_value(rows: Rows, value: Any, reception: Reception, *, where: str) -> N
         add_record(rows, value, reception, where=where)
 
 
-def _add_each(rows: Rows, values: Iterable[Any], reception: Reception, *, where: str) -> None:
+def _add_each(rows: Rows, values: Sequence[Any], reception: Reception, *, where: str) -> None:
+    if not values:
+        rows.refuse("an empty list", where)
     for number, value in enumerate(values):
         place = f"{where}[{number}]"
         if isinstance(value, dict):

@@ -25,6 +25,7 @@ REMEDY: Final = "write one object a line, as the OpenTelemetry Collector does (j
 BLOCK_BYTES: Final = 262_144
 HEAD_BYTES: Final = 65_536
 FILES_MAX: Final = 10_000
+UNEVEN: Final = "a row with more or fewer values than its header: cut off, or unquoted commas"
 _CSV_FIELD_CHARS: Final = 16_777_216
 
 
@@ -102,18 +103,28 @@ def pieces(path: Path, form: Form, *, read: Callable[[int], None]) -> Iterator[P
 def table(
     path: Path, *, read: Callable[[int], None]
 ) -> Iterator[tuple[int, dict[str, Any] | Fault]]:
-    """Yield (line, row) of a CSV file with a header; a fault comes last."""
+    """Yield (line, row) of a CSV file with a header, or the fault of a line.
+
+    A row that has not as many values as the header has names is a fault: it was cut off, or its
+    values stand under the wrong names.
+    """
     csv.field_size_limit(_CSV_FIELD_CHARS)
     with open_plain(path) as file:
         patient = _Patient(file)
         rows = csv.DictReader(patient.lines(), restkey="")
+        known = False
         try:
             for row in rows:
-                yield rows.line_num, row
+                known = True
+                wrong = "" in row or None in row.values()
+                where = f"{path}:{rows.line_num}"
+                yield rows.line_num, Fault(where=where, reason=UNEVEN) if wrong else row
                 if rows.line_num % 1_000 == 0:
                     read(patient.place())
         except csv.Error as error:
             patient.fault = patient.fault or str(error)
+        if not known and patient.fault is None:
+            yield rows.line_num, Fault(where=str(path), reason="a table without a row")
         if patient.fault is not None:
             yield rows.line_num, Fault(where=str(path), reason=f"damaged: {patient.fault}")
 

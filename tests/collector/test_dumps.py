@@ -211,6 +211,9 @@ def test_dumps_that_are_unsorted_doubled_zipped_or_pretty_give_one_total(
         ("noise.bin", bytes(range(7, 250)) * 9, "no known format"),
         ("more.bin", bytes(range(200, 256)) * 9, "nor any other format"),
         ("prose.csv", b"dear diary, it is\nwarm, today\n", "no format known"),
+        ("header.csv", b"request_id,spend,model\n", "a table without a row"),
+        ("commas.csv", b"request_id,spend,model\nr1,0.5,gpt-4o,1\n", "more or fewer values"),
+        ("page.json", b'{"data": []}', "an empty list"),
         ("half.gz", gzip.compress(os.urandom(9_000))[:4_000], "damaged"),
         ("half.parquet", b"PAR1 and no more", "not a page of calls"),
         ("spans.ndjson", b'{"trace_id":"a","span_id":"b","received_ns":1}', "another table"),
@@ -288,22 +291,29 @@ SPEND_LOGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json", "csv"])
-def test_litellm_s_spend_logs_are_calls(tmp_path: Path, audit: Audit, form: str) -> None:
-    path = tmp_path / f"spend.{form}"
+FORMS = ["ndjson", "json", "csv"]
+
+
+def exported(path: Path, rows: list[dict[str, Any]], form: str) -> Path:
+    """Write rows as a product's export does."""
     if form == "csv":
         with path.open("w", newline="") as file:
-            rows = csv.DictWriter(file, SPEND_LOGS[0])
-            rows.writeheader()
-            for row in SPEND_LOGS:
-                rows.writerow({
+            table = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row))
+            table.writeheader()
+            for row in rows:
+                table.writerow({
                     k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()
                 })  # fmt: skip
     elif form == "json":
-        path.write_text(json.dumps({"data": SPEND_LOGS}))
+        path.write_text(json.dumps({"data": rows}))
     else:
-        lines(path, SPEND_LOGS)
-    facts = audit(path)
+        lines(path, rows)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_litellm_s_spend_logs_are_calls(tmp_path: Path, audit: Audit, form: str) -> None:
+    facts = audit(exported(tmp_path / f"spend.{form}", SPEND_LOGS, form))
     # Three paid calls: 600 x 2 + 400 x 1 + 100 x 8 dollars a million; the fourth came from a cache.
     assert totals(facts) == {("writer", "gpt-4o"): (4, 0, 4_000, 400, 1_600, 0.0072, 4)}
     assert facts.tasks == 1
@@ -341,6 +351,94 @@ def test_langfuse_s_generations_are_calls_of_the_agent_above_them(
     assert totals(audit(lines(tmp_path / "old.json", older))) == {
         (None, "gpt-4o"): (1, 0, 7, 3, 0, 0.125, 1)
     }
+
+
+OBSERVATIONS = [
+    {
+        "id": f"g{n}", "traceId": f"t{n}", "type": "GENERATION", "name": "x", "model": "gpt-4o",
+        "startTime": f"2026-06-01T00:00:0{n}Z", "endTime": f"2026-06-01T00:00:0{n + 1}Z",
+        "usageDetails": {"input": 100, "output": 10}, "costDetails": {"total": 0.25},
+        "metadata": {"role": "reader"},
+    }
+    for n in range(6)
+]  # fmt: skip
+
+
+def with_mistakes(product: str) -> list[dict[str, Any]]:
+    """Backwards: one sound row twice, and rows with a negative, an unreadable, an absurd count,
+    no time and no id.
+    """
+    if product == "litellm":
+        rows = [{**SPEND_LOGS[0], "request_id": f"r{n}"} for n in range(6)]
+        rows[1]["prompt_tokens"], rows[2]["prompt_tokens"] = -5, "many"
+        rows[3]["prompt_tokens"] = 2 * 10**9
+        rows[5]["request_id"] = ""
+    else:
+        rows = [dict(row) for row in OBSERVATIONS]
+        rows[1]["usageDetails"] = {"input": -5, "output": 10}
+        rows[2]["usageDetails"] = {"input": "many", "output": 10}
+        rows[3]["usageDetails"] = {"input": 2 * 10**9, "output": 10}
+        rows[5]["id"] = ""
+    rows[4]["startTime"] = "yesterday"
+    return [*reversed(rows), rows[0]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("product", ["litellm", "langfuse"])
+def test_mistakes_in_an_export_are_counted_and_the_rest_is_read(
+    tmp_path: Path, audit: Audit, product: str, form: str
+) -> None:
+    facts = audit(exported(tmp_path / f"rows.{form}", with_mistakes(product), form))
+    assert sum(group.calls for group in facts.groups) == 3  # sound, negative, unreadable
+    known = 1_000 if product == "litellm" else 100
+    assert sum(group.tokens.input or 0 for group in facts.groups) == known
+    assert facts.reading.duplicates == 1
+    assert facts.reading.uncoerced == 2
+    assert facts.reading.aside == {"absurd token counts": 1}
+    assert facts.reading.refused == {
+        "a span id that is none": 1,
+        "a time that is unset, before 2000 or in the future": 1,
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("rows", [SPEND_LOGS, OBSERVATIONS], ids=["litellm", "langfuse"])
+def test_an_export_that_breaks_off_gives_what_is_whole_and_says_so(
+    tmp_path: Path, audit: Audit, rows: list[dict[str, Any]], form: str
+) -> None:
+    whole = exported(tmp_path / "whole", rows, form).read_bytes()
+    (tmp_path / "cut").write_bytes(whole[:-40])
+    facts = audit(tmp_path / "cut")
+    calls = sum(group.calls for group in facts.groups)
+    assert calls == (0 if form == "json" else len(rows) - 1)  # one document is whole or nothing
+    assert sum(facts.reading.refused.values()) == 1
+    assert "cut" in facts.reading.examples[0]
+
+
+@pytest.mark.parametrize("name", ["claude_code", "codex", "gemini_cli"])
+def test_a_coding_agent_s_telemetry_counts_once_however_it_comes(
+    tmp_path: Path, audit: Audit, name: str
+) -> None:
+    (path,) = (path for path in FIXTURES if path.stem == name)
+    body = request(json.loads(path.read_text()))
+    wanted = totals(audit(lines(tmp_path / "once.jsonl", [body])))
+    assert sum(row[0] for row in wanted.values()) == len(json.loads(path.read_text())["calls"])
+    text = json.dumps(body)
+    (tmp_path / "cut.jsonl").write_text(f"{text}\n{text}\n{text[:-30]}")
+    facts = audit(tmp_path / "cut.jsonl")
+    assert totals(facts) == wanted
+    assert facts.reading.duplicates > 0
+    assert facts.reading.refused == {"not JSON: Input data was truncated": 1}
+    framed = protobuf(body)
+    (tmp_path / "dump.pb").write_bytes(2 * (len(framed).to_bytes(4, "big") + framed))
+    assert totals(audit(tmp_path / "dump.pb")) == wanted
+
+
+def test_one_file_may_hold_every_format_line_by_line(tmp_path: Path, audit: Audit) -> None:
+    rows = [*SPEND_LOGS[:1], *OBSERVATIONS[:1], call(1)]
+    facts = audit(lines(tmp_path / "mixed.jsonl", rows))
+    found = {role: row[0] for (role, _), row in totals(facts).items()}
+    assert found == {"writer": 1, "reader": 1, "worker": 1}
 
 
 def test_context_growth_is_counted_per_task_and_turn(tmp_path: Path, audit: Audit) -> None:
