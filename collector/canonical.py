@@ -42,6 +42,13 @@ _REASON: Final = SLOTS["reason"]
 _QUALITY: Final = SLOTS["quality"]
 _QUALITY_SOURCE: Final = SLOTS["quality_source"]
 _SHADOW: Final = SLOTS["shadow_of"]
+_TIER: Final = SLOTS["tier"]
+_MODE: Final = SLOTS["mode"]
+_PLAN: Final = SLOTS["plan"]
+_FINISH: Final = SLOTS["finish_reason"]
+_RESPONSE: Final = SLOTS["response_id"]
+_CAUSE: Final = SLOTS["cause"]
+_ESCALATED: Final = SLOTS["escalated_from"]
 
 
 def add_span(batch: Batch, frame: Frame, reading: Reading, *, pricing: Pricing) -> None:
@@ -112,19 +119,19 @@ def call_row(
         scope=frame.scope, dialect=writer, operation=operation, role=role, role_from=role_from,
         awaits=frame.parent_id, counted=shadow_of is None,
         uncounted_reason=None if shadow_of is None else "shadow",
-        tier=slots[SLOTS["tier"]],
-        mode=slots[SLOTS["mode"]], plan=slots[SLOTS["plan"]],
+        tier=slots[_TIER],
+        mode=slots[_MODE], plan=slots[_PLAN],
         task=slots[_CONVERSATION] or frame.trace_id, provider=slots[_PROVIDER],
         model_requested=requested, model_served=served,
         model=slots[_POLICY_MODEL] or served or requested, input_tokens=tokens.input,
         output_tokens=tokens.output, cache_read_tokens=tokens.cache_read,
         cache_write_tokens=tokens.cache_write, reasoning_tokens=tokens.reasoning, cost_usd=cost,
         cost_source=source, cost_reported_usd=reported,
-        finish_reason=slots[SLOTS["finish_reason"]], response_id=slots[SLOTS["response_id"]],
+        finish_reason=slots[_FINISH], response_id=slots[_RESPONSE],
         conversation_id=slots[_CONVERSATION], first_chunk_seconds=first_chunk,
         http_status=slots[_STATUS],
         decision_id=slots[_DECISION] if shadow_of is None else None, attempt=slots[_ATTEMPT],
-        cause=slots[SLOTS["cause"]], escalated_from=slots[SLOTS["escalated_from"]],
+        cause=slots[_CAUSE], escalated_from=slots[_ESCALATED],
         quality=_unit(slots[_QUALITY]), quality_source=slots[_QUALITY_SOURCE],
         weight=frame.weight, latency_bucket=bucket(latency), attributes=attributes,
         shadow_of=shadow_of,

@@ -13,7 +13,7 @@ import duckdb
 import msgspec
 
 from collector import learning_queries, queries, rolling, rollup_queries, views
-from collector.dedupe import drop_known
+from collector.dedupe import drop_known, memories
 from collector.lineage import NODES_MAX, OPEN_MAX, Lineage, Node, Open
 from collector.migrations import migrate
 from collector.rolling import DAY_NS, LATE_NS, Runner
@@ -74,6 +74,7 @@ class DuckDBStore:
             for statement in views.VIEWS:
                 self._connection.execute(statement)
             self._arrival_ns = self._row(queries.LAST_ARRIVAL)[0]
+            self._seen = memories(self._connection)
             self._restore(now_ns)
         except (duckdb.Error, TierwiseError) as error:
             self.close()
@@ -115,7 +116,7 @@ class DuckDBStore:
         started = time.perf_counter()
         connection = self._connection
         connection.execute("BEGIN")
-        duplicates = drop_known(connection, batches)
+        duplicates = drop_known(connection, batches, seen=self._seen)
         known = time.perf_counter()
         corrections = self._lineage.apply(batches)
         related = time.perf_counter()

@@ -36,6 +36,15 @@ KNOWN_EVALUATIONS: Final = """
 SELECT evaluation_id FROM evaluations WHERE evaluation_id IN (SELECT unnest($ids))
 """
 
+# The latest time of each table, up to which a row may be stored that nobody remembers.
+LATEST: Final[dict[str, str]] = {
+    table: f"SELECT coalesce(max({at}), 0) FROM {table}"
+    for table, at in (
+        ("calls", "start_ns"), ("decisions", "start_ns"), ("spans", "start_ns"),
+        ("texts", "start_ns"), ("logs", "time_ns"),
+    )
+}  # fmt: skip
+
 LAST_ARRIVAL: Final = """
 SELECT coalesce(max(received_ns), 0) FROM (
   SELECT max(received_ns) AS received_ns FROM calls

@@ -104,10 +104,10 @@ def read_encoded(attributes: Sequence[bytes]) -> Reading:
 
 
 def _plain_entry(raw: bytes) -> _Entry | None:
-    """Read a number that varies by span, in the one form in which nearly all senders write it.
+    """Read a value that varies by span, in the one form in which nearly all senders write it.
 
-    That is: a short key, then a value that is a count or a double, and nothing else. None: it is
-    something else, and the protocol's own parser decides.
+    That is: a short key, then a value that is a count, a double or a short text, and nothing else.
+    None: it is something else, and the protocol's own parser decides.
     """
     if len(raw) < 6 or raw[0] != 0x0A or len(raw) > REMEMBERED_BYTES_MAX:
         return None
@@ -116,18 +116,31 @@ def _plain_entry(raw: bytes) -> _Entry | None:
     if rule is None or len(raw) < at + 4 or raw[at] != 0x12 or raw[at + 1] != len(raw) - at - 2:
         return None
     slot, kind, rank, bit = rule
-    tag, at = raw[at + 2], at + 3
-    found: float
-    if kind == _NUMBER and tag == 0x21 and len(raw) == at + 8:
-        (found,) = _DOUBLE.unpack_from(raw, at)
-        return (slot, rank, bit, found, 0, "") if 0.0 <= found < math.inf else None
-    if kind == _COUNT and tag == 0x18:
-        found = raw[at]
-        if len(raw) == at + 1 and found < 0x80:
-            return slot, rank, bit, found, 0, ""
-        if len(raw) == at + 2 and found >= 0x80 > raw[at + 1]:
-            return slot, rank, bit, found & 0x7F | raw[at + 1] << 7, 0, ""
-    return None
+    found = _plain_value(raw, at + 2, kind)
+    return None if found is None else (slot, rank, bit, found, 0, "")
+
+
+def _plain_value(raw: bytes, at: int, kind: Kind) -> int | float | str | None:
+    """Read the value that begins at ``at`` with its tag and ends with ``raw``."""
+    tag, rest = raw[at], len(raw) - at - 1
+    if kind == _COUNT and tag == 0x18 and rest <= 3:
+        low = raw[at + 1]
+        if rest == 1:
+            return low if low < 0x80 else None
+        if rest == 2:
+            return low & 0x7F | raw[at + 2] << 7 if low >= 0x80 > raw[at + 2] else None
+        low, middle, high = low & 0x7F, raw[at + 2] & 0x7F, raw[at + 3]
+        return low | middle << 7 | high << 14 if min(raw[at + 1 : at + 3]) >= 0x80 > high else None
+    if kind == _NUMBER and tag == 0x21 and rest == 8:
+        number: float = _DOUBLE.unpack_from(raw, at + 1)[0]
+        return number if 0.0 <= number < math.inf else None
+    text = None
+    if kind == _TEXT and tag == 0x0A and rest > 1 and raw[at + 1] == rest - 1:
+        try:
+            text = raw[at + 2 :].decode()
+        except UnicodeDecodeError:
+            text = None  # the parser says what is wrong with it
+    return text
 
 
 def _entry(raw: bytes) -> _Entry:

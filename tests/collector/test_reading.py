@@ -73,6 +73,8 @@ def test_damaged_bytes_are_refused_or_read_as_the_parser_reads_them(
         (AnyValue(int_value=128), 128),
         (AnyValue(int_value=16_383), 16_383),
         (AnyValue(int_value=16_384), 16_384),
+        (AnyValue(int_value=2_097_151), 2_097_151),
+        (AnyValue(int_value=2_097_152), 2_097_152),
         (AnyValue(int_value=-1), None),
         (AnyValue(string_value="12"), 12),
         (AnyValue(double_value=12.0), 12),
@@ -84,6 +86,15 @@ def test_counts_of_every_length_are_read(value: AnyValue, expected: int | None) 
     found = read_encoded([raw])
     assert found.slots[SLOTS["input_tokens"]] == expected
     assert found.uncoerced == (expected is None)
+
+
+@pytest.mark.parametrize("text", ["x", "chatcmpl-1", "é" * 40, "a" * 90, "b" * 300, ""])
+def test_texts_that_vary_by_span_are_read_and_not_remembered(text: str) -> None:
+    raw = KeyValue(key="gen_ai.response.id", value=AnyValue(string_value=text)).SerializeToString()
+    found = read_encoded([raw])
+    assert found.slots[SLOTS["response_id"]] == (text[:256] or None)
+    assert found.uncoerced == 0
+    assert raw not in reading._entries
 
 
 def test_what_is_remembered_of_attributes_has_a_limit() -> None:
