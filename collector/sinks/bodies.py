@@ -9,6 +9,8 @@ from collector.sinks.message import Message, annotations_of, labels_of
 
 NEVER: Final = "0001-01-01T00:00:00Z"  # how Alertmanager writes an end that is not known
 LINES_MAX: Final = 20  # alerts of one message in words
+WHOLE_MAX: Final = 3  # of these with all that they say
+_NOT_REPEATED: Final = frozenset({"summary", "description", "meaning", "reason"})
 
 
 def rfc3339(at_ns: int) -> str:
@@ -93,11 +95,17 @@ def words(message: Message, *, console_url: str | None) -> tuple[str, str]:
     state = f"{firing} firing" if firing else "resolved"
     named = ", ".join(f"{key}={value}" for key, value in message.group_labels.items() if value)
     lines = []
-    for alert in message.alerts[:LINES_MAX]:
+    for place, alert in enumerate(message.alerts[:LINES_MAX]):
         told = annotations_of(alert)
         where = f" ({alert.role})" if alert.role is not None else ""
         summary = told.get("summary") or told.get("description") or told.get("reason", "")
         lines.append(f"{alert.status.upper()} {alert.name}{where}: {summary}")
+        if alert.status == "firing" and place < WHOLE_MAX:
+            lines += [
+                f"  {key}: {text}"
+                for key, text in told.items()
+                if text and key not in _NOT_REPEATED
+            ]
         if console_url is not None:
             lines.append(f"  {link(console_url, alert)}")
     left = message.truncated + max(0, len(message.alerts) - LINES_MAX)
