@@ -57,14 +57,17 @@ function list(caption, id, rows, after) {
       { head: "Evidence", wide: true, cell: (row) => evidence(row) },
       { head: "Known to", cell: (row) => (row.acknowledged ? `${row.acknowledged.author}: ${row.acknowledged.comment}` : "nobody") },
       { head: "Do", cell: (row) => h("span", { class: "buttons" },
-        button(`explain-${row.fingerprint}`, "Explain", () => after(explained(row)), { "aria-label": `Explain ${row.name}` }),
+        button(`explain-${row.fingerprint}`, "Explain", () => after(explained(row)), { "aria-label": `Explain ${named(row)}` }),
         ["firing", "keep_firing"].includes(row.state) && row.name !== WATCHDOG && !row.acknowledged
-          ? button(`ack-${row.fingerprint}`, "Acknowledge", () => after(acknowledge(row)), { "aria-label": `Acknowledge ${row.name}` })
+          ? button(`ack-${row.fingerprint}`, "Acknowledge", () => after(acknowledge(row)), { "aria-label": `Acknowledge ${named(row)}` })
           : null,
-        button(`silence-${row.fingerprint}`, "Silence", () => after(silence(row)), { "aria-label": `Silence ${row.name}` })) },
+        button(`silence-${row.fingerprint}`, "Silence", () => after(silence(row)), { "aria-label": `Silence ${named(row)}` })) },
     ],
   });
 }
+
+/** The alert in words that tell it from the same one of another role. */
+const named = ({ name, role }) => (role === null ? name : `${name} for ${role}`);
 
 function stateOf({ name, state }) {
   if (name === WATCHDOG && state === "firing") return ["good", "fires, as it must"];
@@ -89,7 +92,7 @@ async function explained(row) {
   }
   const bound = found.arl ? ` of ${found.arl.toLocaleString("en-US")} at which it fires` : "";
   return ask({
-    title: row.role === null ? row.name : `${row.name} for ${row.role}`,
+    title: named(row),
     words: [
       found.meaning, `First question: ${found.question}`, `Remedy: ${found.remedy}`,
       h("span", {}, "Evidence: ", say.or(found.evidence, (n) => Number(n.toPrecision(4)).toLocaleString("en-US")), bound),
@@ -103,13 +106,13 @@ async function explained(row) {
 
 function acknowledge(row) {
   return ask({
-    title: `Acknowledge ${row.name}`,
+    title: `Acknowledge ${named(row)}`,
     words: ["This ends the safety action: the roles concerned may serve what was learned again."],
     fields: [who(), { name: "comment", label: "What is known", kind: "long", required: true }],
     submit: "Acknowledge",
     send: async ({ author, comment }) => {
       await change("POST", `/api/alerts/${segment(row.fingerprint)}/ack`, { author: author ?? "", comment });
-      return `${row.name} is acknowledged.`;
+      return `${named(row)} is acknowledged.`;
     },
   });
 }

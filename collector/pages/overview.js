@@ -107,6 +107,7 @@ function roles(found) {
     { head: "Per task", numeric: true, cell: (row) => say.dollars(row.cost_per_task_usd) },
     { head: "Per passed task", numeric: true, cell: (row) => say.dollars(row.cost_per_passed_task_usd) },
     { head: "Escalated", numeric: true, cell: (row) => say.percent(row.escalation_rate) },
+    { head: "Handed on by code", numeric: true, cell: (row) => say.percent(row.abstention_rate) },
     { head: "Spend", numeric: true, cell: (row) => spend(row.spend_usd, row.calls === 0 ? 0 : row.coverage.price) },
     { head: "Alerts armed", cell: (row) => lamps(row.role, found.armed) },
   ];

@@ -18,7 +18,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SHOWN = "!!document.querySelector('main h1')"
 # Page -> a script that holds once it is there, and texts that it must show.
 PAGES = {
-    "/": ("Overview", ["planner", "0.950 (0.895 to 0.977, n 120)", "small 45 %", "cost: no"]),
+    "/": (
+        "Overview",
+        ["planner", "0.950 (0.895 to 0.977, n 120)", "small 45 %", "cost: no", "Handed on by code"],
+    ),
     "/decisions": ("Decisions", ["d240", "escalated", "Older decisions"]),
     "/decisions?id=d10": ("Decision d10", ["worker||plain", "small → mid", "feedback:ci", "0.500"]),
     "/alerts": ("Alerts", ["Watchdog", "denominator live", "Nothing is muted."]),

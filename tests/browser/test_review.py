@@ -7,7 +7,7 @@ import pytest
 from collector.access import Access, Key, Level
 from telemetry.alerting import AlertsConfig
 from tests.browser.chromium import Tab
-from tests.browser.world import fill, proposal, terms
+from tests.browser.world import failures, fill, proposal, terms
 from tests.collector.conftest import Running, Start
 from tests.collector.otlp import NOW_NS
 from tests.collector.sinks.posting import webhook
@@ -205,6 +205,36 @@ async def test_an_alert_is_silenced_and_heard_again(start: Start, page: Tab) -> 
     await page.sees("expired")
     await page.click("#alerts button[aria-label='Explain Watchdog']")
     await page.sees("First question:")
+    assert page.complaints == []
+
+
+async def test_an_alert_that_fires_is_acknowledged_and_its_role_let_go(
+    start: Start, page: Tab
+) -> None:
+    running = await start(terms=terms())
+    await running.writer.submit(failures("planner", 40))
+    await running.settled("/api/roles", lambda board: board["roles"])
+    running.clock.advance(600)  # the steps' time to be graded is over
+    await running.settled("/api/alerts/armed", lambda found: found["unsafe_roles"])
+    await page.goto(f"{running.console}/alerts")
+    await page.sees("fallen back")
+    acknowledge = "#alerts button[aria-label='Acknowledge QualityLow for planner']"
+    await dialog(page, acknowledge, "Acknowledge QualityLow for planner")
+    await page.fill("#field-author", "ada")
+    await submit(page)  # the browser holds the form back: nobody said what is known
+    assert await page.run("document.querySelector('#field-comment').validity.valueMissing")
+    await page.fill("#field-comment", "the new prompt; rolled back")
+    await submit(page)
+    await page.until(f"{SAID} === 'QualityLow for planner is acknowledged.'")
+    await page.until(f"document.querySelector({acknowledge!r}) === null")
+    found = await running.get("/api/alerts/armed")
+    assert found["unsafe_roles"] == []
+    listed = (await running.get("/api/alerts?role=planner"))["alerts"]
+    low = next(one for one in listed if one["name"] == "QualityLow")
+    assert low["state"] == "resolved"
+    assert (low["acknowledged"]["author"], low["acknowledged"]["comment"]) == (
+        "ada", "the new prompt; rolled back",
+    )  # fmt: skip
     assert page.complaints == []
 
 

@@ -81,6 +81,21 @@ def decisions() -> list[Batch]:
     return found
 
 
+def failures(name: str, count: int) -> Batch:
+    """Steps of a role that all got the worst grade."""
+    merged = Batch()
+    for number in range(1_001, 1_001 + count):
+        made = chain(
+            number, [Try(tier="mid")], start_ns=NOW_NS + number, role=name, offered=OFFERED,
+            on_fail="step", propensity=1.0, revision="declared", policy_hash=POLICY,
+            dialect="chat", role_source="header", http_status=200, model="p/mid", cost_usd=0.001,
+            quality=0.0, quality_source="feedback:ci",
+        )  # fmt: skip
+        merged.calls += made.calls
+        merged.decisions += made.decisions
+    return merged
+
+
 def hostile() -> bytes:
     """A call whose role and model are markup."""
     trace = Trace(seed=5)
