@@ -16,7 +16,7 @@ HOUR = 3_600.0
 WATCH_SECONDS = 2.0
 COLUMNS = (
     "role", "tier", "calls", "mix", "tokens in", "tokens out", "usd", "share", "usd/task",
-    "first pass", "escalated", "quality (95 %)", "n", "p50 s", "p95 s",
+    "usd/passed", "first pass", "escalated", "handed on", "quality (95 %)", "n", "p50 s", "p95 s",
 )  # fmt: skip
 
 
@@ -33,7 +33,8 @@ def roles(
 ) -> None:
     """Show spend, tiers and quality by role: of our gateway and of any other sender of spans.
 
-    All attempts of a step are counted. A dash is unknown, never 0.
+    All attempts of a step are counted. Handed on: steps that the tier `code` had no answer to; they
+    are no escalations. A dash is unknown, never 0.
     """
     screen = Screen(json=json)
     with opened(config, console=console_at, store=store) as reader:
@@ -94,8 +95,10 @@ def _cells(row: dict[str, Any], role: str, tier: str) -> list[str]:
         _number(row["spend_usd"]),
         _share(row.get("spend_share")),
         _number(row.get("cost_per_task_usd")),
+        _number(row.get("cost_per_passed_task_usd")),
         _share(row.get("first_tier_pass_rate")),
         _share(row.get("escalation_rate")),
+        _share(row.get("abstention_rate")),
         interval,
         "-" if quality is None else f"{quality['n']:,}",
         _number(latency.get("p50")),
