@@ -39,9 +39,7 @@ class Decider:
 
     def decide(self, policy: Policy, context: Context, *, decision_id: str, at_ns: int) -> Decision:
         """Decide one step under ``policy``; raises what ``Policy.route`` raises."""
-        serving = self._serving.get(policy.hash)
-        if serving is None:
-            serving = self._served_under(policy)
+        serving = self.serving(policy)
         return policy.decide(
             context,
             decision_id=decision_id,
@@ -49,6 +47,11 @@ class Decider:
             learner=serving.learner(context.session or context.plan or decision_id),
             pin=serving.pin(context.role),
         )
+
+    def serving(self, policy: Policy) -> Serving:
+        """Return who serves whom under ``policy``."""
+        found = self._serving.get(policy.hash)
+        return self._served_under(policy) if found is None else found
 
     def _served_under(self, policy: Policy) -> Serving:
         standing = self._standing

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from learning.learner import Learner
+from learning.standing import Standing
 from router import body as bodies
 from router.allowance import applying, bound, size_of
 from router.budget import dollars
+from router.decider import Decider
+from router.draw import drawn_by
 from router.ladder import first
-from router.policy import Policy, expired
+from router.policy import DECLARED, Policy, expired
 from router.request import SESSION_HEADERS
 from router.roles import Asked, alias_of, resolve
 from router.route import Route
@@ -19,9 +21,10 @@ from router.shape import shape_of
 from router.shaperule import matches
 from telemetry.errors import InvalidRequest, StepError
 from telemetry.propagation import parse_baggage, parse_traceparent
-from telemetry.records import Context, Decision, Dialect, Reason, RoleSource, Shape
+from telemetry.records import Arm, Context, Decision, Dialect, Reason, RoleSource, Shape
 
 AGENT = "gen_ai.agent.name"
+STEP = "explain"  # the decision's id, which draws only where nothing rests on the draw
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +66,17 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """Who would decide such a step, and with which probabilities."""
+
+    revision: str  # its id, or `declared`
+    share: float  # of such steps that it decides: below 1 in a rollout, where no session is named
+    arms: Mapping[str, float]  # probability by arm; those that are never chosen are left out
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """The arm that would be chosen and what follows from it."""
+    """The arm that would be chosen, or is the likeliest one, and what follows from it."""
 
     arm: str
     reason: Reason
@@ -109,17 +121,20 @@ class Explanation:
     asker: Asker
     learn: str
     candidates: tuple[Candidate, ...]
+    served: tuple[Served, ...]  # the one that decides most such steps first
     choice: Choice | None
     refused: str | None
     pin: PinNote | None
+    held: str | None  # the arm that people fixed for the role while the collector runs
+    outdated: bool  # the revision in force was derived under another version of the policy
     budgets: tuple[BudgetNote, ...]
 
 
-def explain(policy: Policy, question: Question, *, learner: Learner, today: date) -> Explanation:
-    """Return where a request would go, and why. Nothing is sent anywhere.
+def explain(policy: Policy, question: Question, *, standing: Standing, today: date) -> Explanation:
+    """Return where a request would go under ``standing``, and why. Nothing is sent anywhere.
 
-    A body without a model is taken as tierwise/auto. A learner that draws gives the arm of one
-    possible step, with its probability.
+    A body without a model is taken as tierwise/auto. What a session has seen, what budgets have
+    spent and which circuits are open is not known here.
 
     Raises:
         InvalidRequest: when the body is no JSON object or names an odd model.
@@ -148,16 +163,24 @@ def explain(policy: Policy, question: Question, *, learner: Learner, today: date
         dialect=dialect,
         session=session or _trace(named),
         mode=mode,
+        plan=named.get("x-tierwise-plan"),
         key=question.key,
         budget=question.key_budget,
         shape=shape,
     )
     route, choice, refused = None, None, None
+    served: tuple[Served, ...] = ()
     budgets: tuple[BudgetNote, ...] = ()
     try:
         context = replace(context, caller_pin=_caller_pin(policy, model, rules))
         route = policy.route(context)
-        decision = policy.decide(context, decision_id="explain", at_ns=0, learner=learner)
+        sides = [
+            (share, *_likeliest(policy, context, side)) for share, side in _sides(standing, context)
+        ]
+        served = tuple(
+            Served(revision=one.revision, share=share, arms=arms) for share, one, arms in sides
+        )
+        decision = sides[0][1]
         choice = _choice(route, decision)
         budgets = tuple(_budgets(policy, parsed, route=route, decision=decision, session=session))
     except StepError as error:
@@ -168,11 +191,47 @@ def explain(policy: Policy, question: Question, *, learner: Learner, today: date
         asker=asker,
         learn=rules.learn,
         candidates=tuple(_candidates(policy, rules, route=route, choice=choice, dialect=dialect)),
+        served=served,
         choice=choice,
         refused=refused,
         pin=_pin_note(rules, today),
+        held=str(standing.pins[asker.role]) if asker.role in standing.pins else None,
+        outdated=standing.revision is not None and standing.revision.policy_hash != policy.hash,
         budgets=budgets,
     )
+
+
+def _sides(standing: Standing, context: Context) -> list[tuple[float, Standing]]:
+    """Return what may serve such a step, each with its share of such steps, the larger first."""
+    share = standing.rollout
+    if context.session or context.plan or share in (0.0, 1.0):
+        return [(1.0, standing)]
+    new, before = replace(standing, rollout=1.0), replace(standing, rollout=0.0)
+    return sorted([(share, new), (1.0 - share, before)], key=lambda side: -side[0])
+
+
+def _likeliest(
+    policy: Policy, context: Context, standing: Standing
+) -> tuple[Decision, dict[str, float]]:
+    """Return the likeliest decision on such a step and the probability of each of its arms.
+
+    A step that goes on with a session's conversation is drawn by that session: its arm is known.
+    """
+    decider = Decider()
+    decider.take(standing)
+    decision = decider.decide(policy, context, decision_id=STEP, at_ns=0)
+    if decision.revision == DECLARED:
+        return decision, {str(decision.arm): 1.0}
+    learner = decider.serving(policy).learner(context.session or context.plan or STEP)
+    declared = policy.route(context).declared
+    chances: Mapping[Arm, float] = learner.probabilities(context, decision.offered, declared)
+    likeliest = max(chances, key=lambda arm: chances[arm])
+    if decision.arm != likeliest and drawn_by(context, STEP) == STEP:
+        decision = replace(
+            decision, arm=likeliest, propensity=chances[likeliest], reason=Reason.LEARNED
+        )
+    by_share = sorted(chances, key=lambda arm: -chances[arm])
+    return decision, {str(arm): chances[arm] for arm in by_share if chances[arm] > 0.0}
 
 
 def _session(named: Mapping[str, str], metadata: Mapping[str, Any]) -> str | None:

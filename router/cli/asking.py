@@ -32,9 +32,11 @@ class ConsoleRefused(TierwiseError):
 class Console:
     """The console at one address; every question is a connection of its own."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, key: str | None = None, seconds: float = SECONDS) -> None:
+        """Ask ``address``, showing ``key`` or else what ``TIERWISE_KEY`` holds."""
         self._address = address
-        self._key = os.environ.get(KEY, "")
+        self._key = os.environ.get(KEY, "") if key is None else key
+        self._seconds = seconds
 
     @classmethod
     def of(cls, config: Path, *, console: str | None) -> "Console":
@@ -79,7 +81,7 @@ class Console:
             headers["authorization"] = f"Bearer {self._key}"
         if body is not None:
             headers["content-type"] = "application/json"
-        connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=SECONDS)
+        connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=self._seconds)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()

@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from learning.learner import Declared
 from router.cli import exits, options
+from router.cli.inforce import InForce, in_force
 from router.cli.output import Screen
 from router.config import Config, KeyConfig
-from router.explain import BudgetNote, Candidate, Choice, Explanation, Question
+from router.explain import BudgetNote, Candidate, Choice, Explanation, Question, Served
 from router.explain import explain as explained
 from router.policy import Policy
-from router.settings import load
+from router.settings import Overrides, load
 from router.targets import Targets
 from telemetry.errors import ConfigError, StepError
 from telemetry.records import Dialect
@@ -47,19 +47,33 @@ def explain(  # noqa: PLR0913 - a flag is a parameter
     dialect: Annotated[
         Dialect, typer.Option(metavar="NAME", help=f"The API it is sent to: {', '.join(Dialect)}.")
     ] = Dialect.CHAT,
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A revision's id, a file of `policy export`, or declared; what is in force when "
+            "left out.",
+        ),
+    ] = None,
     config: options.ConfigPath = options.CONFIG_DEFAULT,
     policy: options.PolicyPath = options.POLICY_DEFAULT,
+    console: options.ConsoleAt = None,
     json: options.Json = False,
 ) -> None:
-    """Say which role, tier and model a request would get, and why; nothing is sent anywhere."""
+    """Say which role, tier and model a request would get, and why; no provider is asked.
+
+    Goes by the revision in force: the running collector's, or while it is away the last one that a
+    gateway on this machine heard of. Where arms are drawn, the likeliest is followed.
+    """
     screen = Screen(json=json)
-    settings, file = load(config, policy)
+    settings, file = load(config, policy, Overrides(console=console))
     today = datetime.now(UTC).date()
     targets = Targets(settings, os.environ, today=today)
     compiled = Policy.build(file, targets, today=today, directory=policy.absolute().parent)
     headers = dict(_header(text) for text in header or ())
     if role is not None:
         headers["x-tierwise-role"] = role
+    learned = in_force(settings, revision)
     try:
         holder = _key(settings, key)
         question = Question(
@@ -70,11 +84,11 @@ def explain(  # noqa: PLR0913 - a flag is a parameter
             key=holder.name if holder else None,
             key_budget=holder.budget if holder else None,
         )
-        found = explained(compiled, question, learner=Declared(), today=today)
+        found = explained(compiled, question, standing=learned.standing, today=today)
     except StepError as error:
         raise ConfigError(f"--body: {error.message}", hint=error.hint) from error
-    screen.result(asdict(found))
-    _show(screen, found)
+    screen.result(asdict(found) | {"source": learned.source})
+    _show(screen, found, learned)
     raise typer.Exit(exits.WRONG if found.refused else exits.OK)
 
 
@@ -131,13 +145,14 @@ def _key(config: Config, name: str | None) -> KeyConfig | None:
     )
 
 
-def _show(screen: Screen, found: Explanation) -> None:
+def _show(screen: Screen, found: Explanation, learned: InForce) -> None:
     asker = found.asker
     rule = f", shapes[{asker.shape_rule}]" if asker.shape_rule is not None else ""
     screen.say(f"role      {asker.role} (from {asker.source}{rule})", style="bold")
     if asker.unknown is not None:
         screen.say(f"          {asker.unknown!r} is no role of the policy", style="yellow")
     screen.say(f"rules     {asker.rules}, learn {found.learn}, policy {found.policy_hash}")
+    _show_served(screen, found, learned)
     if found.refused is not None:
         screen.say(f"refused   {found.refused}", style="bold red")
     if found.choice is not None:
@@ -151,8 +166,30 @@ def _show(screen: Screen, found: Explanation) -> None:
     screen.say("models    " + "\n          ".join(map(_candidate, found.candidates)))
 
 
+def _show_served(screen: Screen, found: Explanation, learned: InForce) -> None:
+    standing = learned.standing
+    named = "no revision" if standing.revision is None else standing.revision.revision_id
+    screen.say(f"learned   {named}, {learned.source}")
+    if found.outdated:
+        screen.say(
+            "          it was derived under another policy.toml: here all is declared, but a "
+            "gateway that has seen both keeps what did not change",
+            style="yellow",
+        )
+    if found.held is not None:
+        screen.say(f"          the role is held at {found.held} by hand; `tierwise policy list`")
+    if found.served:
+        screen.say("decides   " + "\n          ".join(map(_served, found.served)))
+
+
+def _served(one: Served) -> str:
+    arms = ", ".join(f"{arm} {share:.4g}" for arm, share in one.arms.items())
+    return f"{one.revision} with {arms}" + (f", for {one.share:.4g} of them" * (one.share < 1.0))
+
+
 def _show_choice(screen: Screen, choice: Choice) -> None:
-    screen.say(f"arm       {choice.arm} ({choice.reason})", style="bold green")
+    drawn = "" if choice.propensity == 1.0 else f", {choice.propensity:.4g} of such steps"
+    screen.say(f"arm       {choice.arm} ({choice.reason}{drawn})", style="bold green")
     tried = zip(choice.models, choice.addresses, strict=True)
     screen.say("tries     " + ", then ".join(f"{model} at {at}" for model, at in tried))
     if choice.params:

@@ -11,6 +11,8 @@ from router.cli.app import run
 
 CONFIG = """\
 schema = 1
+[collector]
+console = "127.0.0.1:1"
 [providers.local]
 base_url = "http://127.0.0.1:1/v1"
 dialects = ["chat"]

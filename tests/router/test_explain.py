@@ -1,17 +1,21 @@
 """Explanations agree with what the gateway would do, and name what was passed over."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pytest
 
-from learning.learner import Declared
-from router.explain import Explanation, Question, explain
+from learning.revision import Revision
+from learning.standing import Standing
+from router.decider import Decider
+from router.explain import Explanation, Question, Served, explain
 from router.policy import Policy
 from telemetry.errors import InvalidRequest
-from telemetry.records import Dialect, Reason, RoleSource
-from tests.router.declared import LADDER, TODAY, WORKER, policy
+from telemetry.records import Arm, Dialect, OnFail, Reason, RoleSource
+from tests.learning.test_features import SHAPE
+from tests.router.declared import LADDER, LEARNER, TODAY, WORKER, context, policy
 
 PIN = (
     '[roles.pii]\npin = { model = "local/tiny", reason = "EU data stays here", '
@@ -27,6 +31,7 @@ def asked(
     body: dict[str, Any] | None = None,
     dialect: Dialect = Dialect.CHAT,
     key_role: str | None = None,
+    standing: Standing | None = None,
 ) -> Explanation:
     question = Question(
         dialect=dialect,
@@ -34,7 +39,7 @@ def asked(
         body=json.dumps(body or {}).encode(),
         key_role=key_role,
     )
-    return explain(built, question, learner=Declared(), today=TODAY)
+    return explain(built, question, standing=standing or Standing(), today=TODAY)
 
 
 def test_it_says_who_asked_and_every_source_that_named_a_role() -> None:
@@ -159,7 +164,7 @@ def test_a_mode_is_named_only_when_the_role_knows_it() -> None:
 def test_a_body_that_is_no_object_is_the_askers_fault() -> None:
     question = Question(dialect=Dialect.CHAT, body=b"[]")
     with pytest.raises(InvalidRequest):
-        explain(policy(), question, learner=Declared(), today=TODAY)
+        explain(policy(), question, standing=Standing(), today=TODAY)
 
 
 BUDGETS = """
@@ -211,3 +216,108 @@ def test_a_refused_request_has_no_budgets() -> None:
     found = asked(built, headers={"x-tierwise-role": "worker"}, dialect=Dialect.EMBEDDINGS)
     assert found.refused is not None
     assert found.budgets == ()
+
+
+SHARES = {"small/step": 0.625, "mid/step": 0.25, "frontier/accept": 0.125}
+WORKS = {"x-tierwise-role": "worker"}
+
+
+def revision(built: Policy, shares: dict[str, float] = SHARES) -> Revision:
+    return Revision(
+        policy_hash=built.hash, parent=None, shares={"worker||": shares}, evidence={"worker||": {}}
+    )
+
+
+def test_a_revision_is_shown_with_all_its_arms_and_the_likeliest_is_followed() -> None:
+    built = policy(LEARNER)
+    made = revision(built)
+    found = asked(built, headers=WORKS, standing=Standing(revision=made))
+    assert found.served == (Served(revision=made.revision_id, share=1.0, arms=SHARES),)
+    assert list(found.served[0].arms) == ["small/step", "mid/step", "frontier/accept"]
+    assert found.choice is not None
+    assert (found.choice.arm, found.choice.propensity) == ("small/step", 0.625)
+    assert (found.choice.reason, found.choice.revision) == (Reason.LEARNED, made.revision_id)
+    assert (found.choice.models, found.choice.after_fail) == (("local/tiny",), "mid")
+    lost = {candidate.model: candidate.lost for candidate in found.candidates}
+    assert lost["local/tiny"] is None
+    assert lost["gpt/mini"] == "above the start 'small': reached when checks or models there fail"
+    assert not found.outdated
+
+
+def test_without_a_revision_the_declared_arm_is_the_only_one() -> None:
+    found = asked(policy(LEARNER), headers=WORKS)
+    assert found.served == (Served(revision="declared", share=1.0, arms={"mid/step": 1.0}),)
+
+
+@pytest.mark.parametrize("learn", ["off", "observe"])
+def test_a_role_that_is_not_served_what_is_learned_stays_declared(learn: str) -> None:
+    built = policy(LEARNER.replace('"bounded"', f'"{learn}"'))
+    found = asked(built, headers=WORKS, standing=Standing(revision=revision(built)))
+    assert [one.revision for one in found.served] == ["declared"]
+
+
+def test_a_rollout_shows_both_sides_and_a_session_only_its_own() -> None:
+    built = policy(LEARNER)
+    new, before = revision(built), revision(built, {"frontier/accept": 1.0})
+    standing = Standing(revision=new, previous=before, rollout=0.25)
+    found = asked(built, headers=WORKS, standing=standing)
+    assert [(one.revision, one.share) for one in found.served] == [
+        (before.revision_id, 0.75),
+        (new.revision_id, 0.25),
+    ]
+    assert found.choice is not None
+    assert (found.choice.arm, found.choice.propensity) == ("frontier/accept", 1.0)
+    decider = Decider()
+    decider.take(standing)
+    seen = set()
+    for number in range(20):
+        session = f"s{number}"
+        headers = WORKS | {"x-tierwise-session": session}
+        (one,) = asked(built, headers=headers, standing=standing).served
+        told = decider.decide(built, replace(context(), session=session), decision_id="d", at_ns=7)
+        assert (one.revision, one.share) == (told.revision, 1.0)
+        seen.add(one.revision)
+    assert seen == {new.revision_id, before.revision_id}
+
+
+def test_a_session_that_goes_on_is_shown_the_arm_that_it_draws() -> None:
+    built = policy(LEARNER)
+    standing = Standing(revision=revision(built))
+    decider = Decider()
+    decider.take(standing)
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hi"},
+        {"role": "user", "content": "And now?"},
+    ]
+    seen = set()
+    for number in range(20):
+        session = f"s{number}"
+        headers = WORKS | {"x-tierwise-session": session}
+        found = asked(built, headers=headers, body={"messages": messages}, standing=standing)
+        going_on = replace(context(), session=session, shape=replace(SHAPE, continues=True))
+        told = decider.decide(built, going_on, decision_id="another", at_ns=7)
+        assert found.asker.shape.continues
+        assert found.choice is not None
+        assert (found.choice.arm, found.choice.propensity) == (str(told.arm), told.propensity)
+        assert found.choice.reason is told.reason
+        seen.add(found.choice.arm)
+    assert len(seen) > 1
+
+
+def test_a_revision_of_another_policy_is_called_outdated_and_decides_nothing() -> None:
+    built = policy(LEARNER)
+    other = policy(LEARNER.replace("0.9", "0.8"))
+    found = asked(built, headers=WORKS, standing=Standing(revision=revision(other)))
+    assert found.outdated
+    assert [one.revision for one in found.served] == ["declared"]
+
+
+def test_an_arm_that_people_hold_is_certain() -> None:
+    built = policy(LEARNER)
+    held = Arm(tier="frontier", on_fail=OnFail.ACCEPT)
+    standing = Standing(revision=revision(built), pins={"worker": held})
+    found = asked(built, headers=WORKS, standing=standing)
+    assert found.held == "frontier/accept"
+    assert found.choice is not None
+    assert (found.choice.arm, found.choice.reason) == ("frontier/accept", Reason.PINNED)
