@@ -7,11 +7,14 @@ from typing import Any, Final
 import numpy as np
 
 from collector import evidence_queries
-from collector.rolling import LATE_NS, SKEW_NS
+from collector.conversations import conversations
+from collector.learner_state import Carried
+from collector.rolling import LATE_NS, SKEW_NS, evidence_bounds
 from collector.rollup_queries import NS
 from collector.store import Rows, Store
 from learning.arms import Chain
 from learning.rolewise import Sighting
+from learning.switching import Conversations
 from learning.tally import STATS, Floats, Stat, Tally
 from telemetry.terms import RoleTerms, Terms
 
@@ -22,6 +25,12 @@ CELL_ATTEMPTS_MIN: Final = 50.0  # a cell with fewer decisions teaches its role'
 TAKE_OVER: Final = 0.8  # share of a tier's last attempts that makes another version the current one
 HOUR_NS: Final = 3_600_000_000_000
 BLOCK_DECISIONS: Final = 1_000
+REST_MINUTES: Final = 60  # so long after an alarm the rest of its minute is told apart
+_ATTEMPT_SUMS: Final = (
+    "attempts", "flagged", "delivered", "delivered_flagged", "tokens_in", "tokens_out",
+    "tokens_cached", "seconds",
+)  # fmt: skip
+_LABEL_SUMS: Final = ("labels", "shared", "w", "ww", "wq", "wqq")
 
 Versions = Mapping[str, str]  # tier -> model as the policy names it @ version as returned
 
@@ -48,7 +57,8 @@ class Evidence:
 
     ``trusted`` rests on words with proof of who said them, ``all`` on every word. ``usage`` is the
     mean tokens (3,) of an attempt of each tier, whichever version; ``labels`` and ``shared`` count
-    the words of ``all`` and those of them that were on whole tasks.
+    the words of ``all`` and those of them that were on whole tasks. ``conversations`` is what a
+    change of model inside one loses, None when too few steps go on with one.
     """
 
     trusted: Tally
@@ -57,6 +67,7 @@ class Evidence:
     labels: float
     shared: float
     checks_only: bool
+    conversations: Conversations | None = None
 
     @property
     def differs(self) -> bool:
@@ -73,20 +84,26 @@ class Archive:
     ) -> None:  # fmt: skip
         """Read what happened within the policy's history, before ``until_minute`` if given."""
         now = now_ns // NS
+        self._store, self._terms, self._now, self._splits = store, terms, now, sorted(set(splits))
+        self._until = now + DAY_MINUTES if until_minute is None else until_minute
+        self._recent = (now - RECENT_MINUTES) // DAY_MINUTES * DAY_MINUTES
         bound: dict[str, Any] = {
             "since": now - terms.learning.history_days * DAY_MINUTES,
-            "until": now + DAY_MINUTES if until_minute is None else until_minute,
+            "until": self._until,
         }
-        self._terms = terms
         self._versions = store.read(evidence_queries.VERSIONS, bound)
         self.excess = store.read(evidence_queries.EXCESS, {"since": bound["since"]})
         bound |= {
-            "recent": (now - RECENT_MINUTES) // DAY_MINUTES * DAY_MINUTES,
-            "splits": sorted(set(splits)),
+            "recent": self._recent,
+            "splits": self._splits,
             "cells": evidence_queries.CELLS_READ_MAX,
         }
         self._attempts = _by_scope(store.read(evidence_queries.ATTEMPTS, bound), terms)
         self._labels = _by_scope(store.read(evidence_queries.LABELLED, bound), terms)
+        self._talks: dict[Scope, Rows] = {}
+        named = {name: bound[name] for name in ("since", "recent", "until", "cells")}
+        for row in store.read(evidence_queries.TALKS, named):
+            self._talks.setdefault(scope_of(row["cell"], terms), []).append(row)
 
     def scopes(self) -> list[Scope]:
         """Return the scopes of the policy, in its order."""
@@ -110,11 +127,16 @@ class Archive:
             found[tier] = known if known is not None and stays else best
         return {**before, **found}
 
-    def of(self, scope: Scope, *, prefixes: tuple[Chain, ...], versions: Versions) -> Evidence:
-        """Return a scope's evidence from attempts that the current ``versions`` answered."""
-        attempts = self._attempts.get(scope, [])
+    def of(self, scope: Scope, *, prefixes: tuple[Chain, ...], carried: Carried) -> Evidence:
+        """Return a scope's evidence from attempts that the current versions answered."""
+        versions = carried.versions
+        attempts, graded = self._attempts.get(scope, []), self._labels.get(scope, [])
+        for instant in set(carried.instants.values()):
+            after = self._after(scope, instant)
+            attempts = attempts + _moved(after[0], _ATTEMPT_SUMS, carried=carried, instant=instant)
+            graded = graded + _moved(after[1], _LABEL_SUMS, carried=carried, instant=instant)
         current = [row for row in attempts if _current(row, versions)]
-        words = [row for row in self._labels.get(scope, []) if _current(row, versions)]
+        words = [row for row in graded if _current(row, versions)]
         cells = _cells(current, scope)
         layout = _Layout(cells=cells, prefixes=prefixes, fallback=scope.fallback)
         base = layout.tally(current, [])
@@ -135,17 +157,67 @@ class Archive:
             labels=float(sum(row["labels"] for row in words)),
             shared=float(sum(row["shared"] for row in words)),
             checks_only=checks_only,
+            conversations=conversations(
+                self._talks.get(scope, []), cells=cells, fallback=scope.fallback
+            ),
         )
+
+    def _after(self, scope: Scope, instant: int) -> tuple[Rows, Rows]:
+        """Return the sums of what a scope decided after ``instant`` within its minute.
+
+        Attempts and labels; nothing when that minute is not read, or an hour has passed: then the
+        minutes since say enough.
+        """
+        minute = instant // NS
+        if minute >= self._until or minute < self._now - REST_MINUTES:
+            return [], []
+        bound = {"from": instant, "to": (minute + 1) * NS, "role": scope.role}
+        bound |= evidence_bounds(minute, minute + 1)
+        epoch = self._epoch(minute)
+        parts = []
+        for sql, names in (
+            (evidence_queries.REST_ATTEMPTS, ()),
+            (evidence_queries.REST_LABELLED, ("words_from",)),
+        ):
+            named = ("from", "to", "role", "calls_from", "calls_to", *names)
+            rows = self._store.read(sql, {name: bound[name] for name in named})
+            for row in rows:
+                row["epoch"] = epoch
+            parts.append(_by_scope(rows, self._terms).get(scope, []))
+        return parts[0], parts[1]
+
+    def _epoch(self, minute: int) -> int:
+        """Return the epoch that the sums of a minute are read in."""
+        whole = 60 if minute >= self._recent else DAY_MINUTES
+        return max([minute // whole * whole, *(each for each in self._splits if each <= minute)])
+
+
+def _moved(rows: Rows, sums: tuple[str, ...], *, carried: Carried, instant: int) -> Rows:
+    """Take sums out of the epoch of the minute that an alarm split, into the one after it.
+
+    Only those of chains whose last alarm it was.
+    """
+    found: Rows = []
+    for row in rows:
+        if max(carried.instants.get(tier, 0) for tier in row["prefix"]) == instant:
+            found.append({**row, "epoch": carried.epoch(row["prefix"], at_ns=instant + 1)})
+            found.append({**row, **{name: -row[name] for name in sums}})
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """One sighting with the scope and the minute of its decision, and who answered."""
+    """One sighting with its decision's scope and time (unix ns), and who answered."""
 
     scope: Scope
-    minute: int
+    at_ns: int
     version: str
     sighting: Sighting
+
+    @property
+    def minute(self) -> int:
+        """The minute of the decision."""
+        return self.at_ns // NS
 
 
 def next_block(store: Store, *, after_ns: int, until_ns: int) -> int | None:
@@ -198,7 +270,7 @@ def declared_of(scope: Scope, terms: Terms) -> RoleTerms:
 def _outcome(row: Mapping[str, Any], terms: Terms) -> Outcome:
     return Outcome(
         scope=scope_of(row["cell"], terms),
-        minute=row["minute"],
+        at_ns=row["start_ns"],
         version=row["served"].rpartition(">")[2],
         sighting=Sighting(
             cell=row["cell"],

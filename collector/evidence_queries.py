@@ -8,8 +8,15 @@ minutes of alarms): so how much is read depends on time and variety, not on the 
 
 from typing import Final
 
-from collector.learning_queries import CELL, CHAINS, LABELS, OWN_WORDS, TEACHING
-from collector.rollup_queries import NS
+from collector.learning_queries import (
+    CELL,
+    CHAINS,
+    LABELS,
+    OPEN_WORDS_PER_MINUTE,
+    OWN_WORDS,
+    PROVEN_WORDS_PER_MINUTE,
+    TEACHING,
+)
 
 CELLS_READ_MAX: Final = 2_000  # the busiest; callers choose modes, so there is no end of cells
 VERSION_ATTEMPTS: Final = 50  # how many of a tier's last attempts say which version answers
@@ -39,6 +46,42 @@ SELECT {_FOLDED} AS cell, path, served, {_EPOCH} AS epoch, flagged, authenticate
   sum(wq) AS wq, sum(wqq) AS wqq
 FROM learning_labels LEFT JOIN ({_CELLS}) ON cell = busy
 WHERE minute >= $since AND minute < $until GROUP BY ALL ORDER BY ALL
+"""
+TALKS: Final = f"""
+SELECT {_FOLDED} AS cell, start, before, minute // 60 * 60 AS epoch, sum(steps)::DOUBLE AS steps,
+  sum(tokens_cached)::DOUBLE AS tokens_cached
+FROM learning_talks LEFT JOIN ({_CELLS}) ON cell = busy
+WHERE minute >= $recent AND minute < $until GROUP BY ALL ORDER BY ALL
+"""
+# The same sums of one role's decisions within a part of one minute, from the facts; words on whole
+# tasks are left out.
+_REST: Final = f"""
+WITH made AS MATERIALIZED (
+  SELECT d.decision_id, d.attempts, d.start_ns, {CELL} AS cell FROM decisions d
+  WHERE d.start_ns > $from AND d.start_ns < $to AND d.role = $role AND {TEACHING}
+), {CHAINS}, taught AS (
+  SELECT m.cell, k.* FROM taken k JOIN made m USING (decision_id)
+)"""
+REST_ATTEMPTS: Final = f"""{_REST}
+SELECT cell, path, served, count(*)::DOUBLE AS attempts,
+  count(*) FILTER (flagged)::DOUBLE AS flagged, count(*) FILTER (last)::DOUBLE AS delivered,
+  count(*) FILTER (last AND flagged)::DOUBLE AS delivered_flagged,
+  sum(tokens_in)::DOUBLE AS tokens_in, sum(tokens_out)::DOUBLE AS tokens_out,
+  sum(tokens_cached)::DOUBLE AS tokens_cached, sum(seconds) AS seconds
+FROM taught GROUP BY ALL ORDER BY ALL
+"""
+REST_LABELLED: Final = f"""{_REST}, heard AS (
+  SELECT w.*, row_number() OVER (
+      PARTITION BY t.cell, w.source, w.authenticated ORDER BY w.evaluation_id
+    ) <= CASE WHEN w.authenticated THEN {PROVEN_WORDS_PER_MINUTE} ELSE {OPEN_WORDS_PER_MINUTE} END
+    AS counted
+  FROM ({OWN_WORDS}) w JOIN taught t ON t.decision_id = w.decision_id AND t.last
+), labels AS ({LABELS.format(words="heard WHERE counted")})
+SELECT t.cell, t.path, t.served, t.flagged, l.authenticated, count(*)::DOUBLE AS labels,
+  0::DOUBLE AS shared, sum(l.weight) AS w, sum(l.weight * l.weight) AS ww,
+  sum(l.weight * l.score) AS wq, sum(l.weight * l.score * l.score) AS wqq
+FROM labels l JOIN taught t ON t.decision_id = l.decision_id AND t.last
+GROUP BY ALL ORDER BY ALL
 """
 EXCESS: Final = """
 SELECT cell, source, sum(words)::BIGINT AS words FROM learning_excess
@@ -94,7 +137,7 @@ WITH made AS MATERIALIZED (SELECT * FROM ({_ARRIVED})), {CHAINS}, words AS (
   SELECT m.*, l.score, greatest(m.received_ns, l.received_ns) AS heard_ns
   FROM made m LEFT JOIN labels l USING (decision_id)
 )
-SELECT k.cell, k.start_ns // {NS} AS minute, t.path, t.served, t.flagged,
+SELECT k.cell, k.start_ns, t.path, t.served, t.flagged,
   k.received_ns > $from AS fresh,
   CASE WHEN t.last AND k.heard_ns > $from AND k.heard_ns <= $to THEN k.score END AS label
 FROM taken t JOIN known k USING (decision_id)

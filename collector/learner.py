@@ -222,8 +222,14 @@ class _Tick:
     def _planned(self, scope: Scope, carried: Carried, *, unsafe: bool) -> Plan:
         declared = declared_of(scope, self.terms)
         case = case_of(declared, self.terms, carried=carried)
-        evidence = self._archive.of(scope, prefixes=case.arms.prefixes, versions=carried.versions)
-        case = case_of(declared, self.terms, carried=carried, usage=evidence.usage)
+        evidence = self._archive.of(scope, prefixes=case.arms.prefixes, carried=carried)
+        case = case_of(
+            declared,
+            self.terms,
+            carried=carried,
+            usage=evidence.usage,
+            conversations=evidence.conversations,
+        )
         aimed = self._learner._planner.aim(scope, evidence, case)
         current = current_of(self.active.standing.revision, aimed, scope=scope)
         armed = self.armed.setdefault(

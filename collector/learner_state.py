@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from collector.desk import Desk, Transaction
+from learning.arms import Chain
 from learning.snapshot import State, dump, load
 from learning.tally import Tally
 from learning.watch import Change, Watch
 
 ALARMS_KEPT: Final = 1_000
+MINUTE_NS: Final = 60_000_000_000
 _CURSOR: Final = "learner.cursor"
 _EMPTY: Final = Tally(cells=(), prefixes=())
 
@@ -23,30 +25,51 @@ _EMPTY: Final = Tally(cells=(), prefixes=())
 class Carried:
     """One scope's part.
 
-    ``since`` is the minute from which a tier's evidence counts after its last alarm, ``demoted``
-    the tiers whose last alarm was a loss; ``versions`` the model version that stands for each
+    ``since`` is the minute from which a tier's evidence counts after its last alarm as a whole, and
+    ``instants`` (ns) the decision that raised it: what was decided after it counts too. ``demoted``
+    are the tiers whose last alarm was a loss; ``versions`` the model version that stands for each
     tier; ``cheaper_ns`` when a move to cheaper arms was last made, 0 for never; ``terms`` what the
     policy declared for the scope when the revision in force was made.
     """
 
     since: Mapping[str, int] = field(default_factory=dict)
+    instants: Mapping[str, int] = field(default_factory=dict)
     demoted: frozenset[str] = frozenset()
     watches: Mapping[str, Watch] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     cheaper_ns: int = 0
     terms: str = ""
 
-    def alarmed(self, tier: str, change: Change, *, minute: int) -> "Carried":
-        """Return it after an alarm in ``minute``: evidence of the tier counts from the next one.
+    def alarmed(self, tier: str, change: Change, *, at_ns: int) -> "Carried":
+        """Return it after an alarm that the outcome of a decision at ``at_ns`` raised.
 
-        The minute itself may hold both what was and what is now.
+        Its minute may hold both what was and what is now; what was decided later is what is now.
         """
         demoted = self.demoted | {tier} if change is Change.WORSE else self.demoted - {tier}
+        at_ns = max(at_ns, self.instants.get(tier, 0))
         return replace(
             self,
-            since={**self.since, tier: max(minute + 1, self.since.get(tier, 0))},
+            since={**self.since, tier: max(at_ns // MINUTE_NS + 1, self.since.get(tier, 0))},
+            instants={**self.instants, tier: at_ns},
             demoted=demoted,
         )
+
+    def epoch(self, chain: Chain, *, at_ns: int) -> int:
+        """Return the epoch, by the minute, that a decision's outcome on ``chain`` belongs to.
+
+        That is its minute; where an alarm of one of the chain's tiers split that, and the decision
+        came after the alarm, the first minute that counts.
+        """
+        minute = at_ns // MINUTE_NS
+        first = max((self.since.get(tier, 0) for tier in chain), default=0)
+        last = max((self.instants.get(tier, 0) for tier in chain), default=0)
+        split = minute + 1 == first and last // MINUTE_NS == minute
+        return first if split and at_ns > last else minute
+
+    def counts(self, chain: Chain, *, at_ns: int) -> bool:
+        """Say whether a decision's outcome on ``chain`` came after all alarms of its tiers."""
+        first = max((self.since.get(tier, 0) for tier in chain), default=0)
+        return self.epoch(chain, at_ns=at_ns) >= first
 
     def moved_on(self, versions: Mapping[str, str]) -> "Carried":
         """Return it with the versions that stand now; a new one starts without a past."""
@@ -179,6 +202,7 @@ def _text(carried: Carried) -> str:
     )
     content = {
         "state": dump(state),
+        "instants": dict(carried.instants),
         "versions": dict(carried.versions),
         "cheaper_ns": carried.cheaper_ns,
         "terms": carried.terms,
@@ -191,6 +215,7 @@ def _parse(text: str) -> Carried:
     state = load(content["state"])
     return Carried(
         since=state.since,
+        instants={str(tier): int(at) for tier, at in content.get("instants", {}).items()},
         demoted=state.demoted,
         watches=state.watches,
         versions={str(tier): str(version) for tier, version in content["versions"].items()},

@@ -14,6 +14,8 @@ teaches is told by its chain of tiers:
 - Of one source only so many words count in a minute of a cell, whichever their ids pick: few of
   one without proof, many of one that showed it (a grader may grade every step). How many more
   there were is kept.
+- Steps are counted by where they started and where the step of their conversation before them did,
+  with the cached tokens that they read: a change of model inside a conversation loses these.
 
 Decisions that a budget, a session's history, a missing dialect or a fault of ours forced are left
 out: they are not drawn from the steps that shares are about. So are unknown roles and embeddings.
@@ -24,6 +26,7 @@ out: they are not drawn from the steps that shares are about. So are unknown rol
 from typing import Final
 
 from collector.rollup_queries import NS, slot
+from collector.savings_queries import CACHE_SECONDS
 
 CHAIN_MINUTES: Final = 60  # a chain of attempts takes no longer
 OPEN_WORDS_PER_MINUTE: Final = 100
@@ -186,6 +189,54 @@ SELECT t.minute, t.cell, t.path, t.served, t.flagged, l.authenticated,
   sum(l.weight * l.part * l.score) AS wq, sum(l.weight * l.part * l.score * l.score) AS wqq
 FROM labels l JOIN temp.taught t ON t.decision_id = l.decision_id AND t.last
 GROUP BY t.minute, t.cell, t.path, t.served, t.flagged, l.authenticated ORDER BY t.minute
+""",
+)
+
+_BEFORE: Final = CACHE_SECONDS // 60
+_IN_TALKED: Final = (
+    "minute >= $low AND minute < $talked AND minute IN (SELECT minute FROM temp.talked)"
+)
+# A step goes on with a conversation when one of the same conversation and role came at most
+# ``CACHE_SECONDS`` before it: so long providers keep a prefix. What came late says so of the
+# minutes after it too.
+TALKS: Final[tuple[str, ...]] = (
+    f"""
+CREATE OR REPLACE TEMP TABLE talked AS
+SELECT DISTINCT CASE WHEN minute < $edge THEN minute // 60 * 60 ELSE minute END AS minute
+FROM (SELECT unnest(generate_series(
+  minute, minute + {_BEFORE} + CASE WHEN minute < $edge THEN 59 ELSE 0 END)) AS minute
+  FROM temp.learned)
+""",
+    f"DELETE FROM learning_talks WHERE {_IN_TALKED}",
+    f"""
+INSERT INTO learning_talks BY NAME
+WITH near AS (
+  SELECT DISTINCT unnest(generate_series(
+    minute - {_BEFORE}, minute + CASE WHEN minute < $edge THEN 59 ELSE 0 END)) AS minute
+  FROM temp.talked
+), made AS MATERIALIZED (
+  SELECT d.decision_id, d.start_ns, d.end_ns, d.tier_start, d.task, d.role, {CELL} AS cell,
+    {TEACHING} AS teaches
+  FROM decisions d JOIN near n ON n.minute = d.start_ns // {NS}
+  WHERE d.start_ns >= ($low - {_BEFORE}) * {NS} AND d.start_ns < $talked * {NS}
+    AND d.tier_start IS NOT NULL
+), cached AS (
+  SELECT m.decision_id, max(c.cache_read_tokens) AS tokens
+  FROM made m JOIN calls c ON c.decision_id = m.decision_id AND c.tier = m.tier_start
+  WHERE c.start_ns >= ($low - {_BEFORE}) * {NS}
+    AND c.start_ns < ($talked + {CHAIN_MINUTES}) * {NS}
+  GROUP BY m.decision_id
+), told AS (
+  SELECT *, lag(tier_start) OVER talk AS before, lag(end_ns) OVER talk AS before_ns FROM made
+  WINDOW talk AS (PARTITION BY task, role ORDER BY start_ns, decision_id)
+)
+SELECT t.minute, o.cell, o.tier_start AS start,
+  CASE WHEN o.start_ns - o.before_ns <= {CACHE_SECONDS * 1_000_000_000} THEN o.before ELSE '' END
+    AS before,
+  count(*) AS steps, coalesce(sum(c.tokens), 0)::BIGINT AS tokens_cached
+FROM told o JOIN temp.talked t ON t.minute = {slot("o.start_ns")}
+  LEFT JOIN cached c ON c.decision_id = o.decision_id
+WHERE o.teaches GROUP BY ALL ORDER BY t.minute
 """,
 )
 

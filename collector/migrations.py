@@ -2,7 +2,7 @@
 
 from typing import Any, Final, Protocol
 
-from collector import savings_queries, texts
+from collector import latency_queries, savings_queries, texts
 from telemetry.errors import ConfigError
 
 
@@ -130,6 +130,16 @@ ALTER TABLE rollups_decisions ADD COLUMN abstained BIGINT DEFAULT 0;
 INSERT INTO dirty SELECT DISTINCT start_ns // 60000000000 FROM decisions;
 """
 
+# Steps by where their conversation stood; those of the last two days count.
+_M007: Final = """
+CREATE TABLE learning_talks (
+  minute BIGINT NOT NULL, cell VARCHAR NOT NULL, start VARCHAR NOT NULL, before VARCHAR NOT NULL,
+  steps BIGINT NOT NULL, tokens_cached BIGINT NOT NULL
+);
+INSERT INTO dirty SELECT DISTINCT start_ns // 60000000000 FROM decisions
+WHERE start_ns >= (SELECT max(start_ns) FROM decisions) - 172800000000000;
+"""
+
 MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
     (1, _M001),
     (2, _M002),
@@ -137,6 +147,8 @@ MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
     (4, savings_queries.MIGRATION),
     (5, texts.MIGRATION),
     (6, _M006),
+    (7, _M007),
+    (8, latency_queries.MIGRATION),
 )
 
 

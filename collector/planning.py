@@ -11,6 +11,7 @@ from collector.learner_state import Carried
 from learning.gate import Limits, Passed, moved_share, passed, rounded
 from learning.revision import Revision, parse_arm
 from learning.rolewise import SETTINGS, Aim, Case, aim, place_of
+from learning.switching import Conversations
 from learning.tally import Floats
 from telemetry.records import Arm
 from telemetry.terms import RoleTerms
@@ -62,8 +63,8 @@ class Plan:
                 "quality_lower": round(lower, 6),
                 "cell_quality_before": round(float(self.current[row] @ arms.quality[row]), 6),
                 "cell_quality_after": round(float(after @ arms.quality[row]), 6),
-                "cost_usd_before": float(self.current[row] @ arms.cost[row]),
-                "cost_usd_after": float(after @ arms.cost[row]),
+                "cost_usd_before": float(self.current[row] @ self.aim.running_usd[row]),
+                "cost_usd_after": float(after @ self.aim.running_usd[row]),
                 **{f"alarm.{tier}": 1.0 for tier in sorted(self.carried.demoted)},
             }
         return found
@@ -104,7 +105,7 @@ def gated(aimed: Aim, *, current: Floats, limits: Limits) -> Passed:
         current,
         aimed.shares,
         declared=aimed.declared,
-        cost=aimed.derived.arms.cost,
+        cost=aimed.running_usd,
         limits=limits,
     )
 
@@ -150,6 +151,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "cost_usd_now": aimed.cost(plan.current),
         "cost_usd_aim": aimed.cost(aimed.shares),
         "cost_usd_declared": aimed.cost(aimed.declared),
+        "conversations": _talks(evidence.conversations, weights=aimed.derived.weights),
         "demoted": sorted(plan.carried.demoted),
         "versions": dict(sorted(plan.carried.versions.items())),
         "blocked_by": sorted(plan.passed.blocks),
@@ -163,6 +165,19 @@ def describe(plan: Plan) -> dict[str, Any]:
             }
             for row, cell in enumerate(aimed.cells)
         },
+    }
+
+
+def _talks(found: Conversations | None, *, weights: Floats) -> dict[str, Any] | None:
+    """How a role's steps hang together, over all of its cells; None when too few do."""
+    if found is None:
+        return None
+    mean = weights / weights.sum()
+    return {
+        "continues": float(mean @ found.continues),
+        "steps_left": float(mean @ found.left),
+        "stands": {tier: float(mean @ share) for tier, share in found.stands.items()},
+        "cached_tokens": {tier: float(mean @ tokens) for tier, tokens in found.warm.items()},
     }
 
 
@@ -182,6 +197,7 @@ def _arm(plan: Plan, at: int, *, share: float, to: float) -> dict[str, Any]:
         "quality_upper": 2 * quality - lower,
         "certified": lower >= aimed.floor * (1 - SETTINGS.tolerance),
         "cost_usd": aimed.cost(mix),
+        "switching_usd": float(aimed.derived.weights @ aimed.derived.switching[:, at]),
         "labels": labels,
         "labels_needed": labels_needed(quality, floor=aimed.floor),
     }
@@ -207,6 +223,11 @@ def _key(evidence: Evidence, case: Case) -> int:
     parts += [sorted(case.demoted)]
     for vectors in (case.price, case.typical):
         parts += [(tier, value.tobytes()) for tier, value in sorted(vectors.items())]
+    if case.conversations is not None:
+        talks = case.conversations
+        parts += [talks.continues.tobytes(), talks.left.tobytes()]
+        for by_tier in (talks.stands, talks.warm):
+            parts += [(tier, value.tobytes()) for tier, value in sorted(by_tier.items())]
     for tally in (evidence.trusted, evidence.all):
         parts.append(tally.cells)
         parts += [(epoch, sums.tobytes()) for epoch, sums in sorted(tally.epochs.items())]

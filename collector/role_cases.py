@@ -6,6 +6,7 @@ import numpy as np
 
 from collector.learner_state import Carried
 from learning.rolewise import Case, role_arms
+from learning.switching import Conversations
 from learning.tally import Floats
 from telemetry.terms import RoleTerms, Terms
 
@@ -38,8 +39,13 @@ def case_of(
     *,
     carried: Carried,
     usage: Mapping[str, Floats] | None = None,
+    conversations: Conversations | None = None,
 ) -> Case:
-    """Return the case of a learnable role; ``usage`` is the mean tokens of an attempt by tier."""
+    """Return the case of a learnable role.
+
+    ``usage`` is the mean tokens of an attempt by tier; ``conversations`` is laid out over the cells
+    that the evidence is.
+    """
     assert declared.floor is not None, "obstacle() speaks of this"
     known = usage or {}
     common = np.mean(list(known.values()), axis=0) if known else TYPICAL
@@ -51,4 +57,5 @@ def case_of(
         typical={tier: known.get(tier, common) for tier in declared.tiers},
         since=carried.since,
         demoted=carried.demoted,
+        conversations=conversations,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from collector import learning_queries, rollup_queries, savings_queries
+from collector import latency_queries, learning_queries, rollup_queries, savings_queries
 from collector.rollup_queries import NS
 from collector.store import Parameters
 
@@ -30,6 +30,7 @@ def roll_up(run: Runner, row: RowOf, *, kept_minute: int) -> int:
         return 0
     bound = {"edge": edge, "low": low, "high": high, "since": low * NS - LATE_NS}
     run(rollup_queries.ROLL_UP, bound)
+    run(latency_queries.ROLL_UP, bound)
     run(savings_queries.ROLL_UP, bound)
     first, _, touched = row(rollup_queries.TOUCHED_RANGE)
     if touched:
@@ -39,7 +40,9 @@ def roll_up(run: Runner, row: RowOf, *, kept_minute: int) -> int:
         run(rollup_queries.ROLL_UP_TASKS[1:], tasks)
     run(learning_queries.LEARNED, bound)
     low, high, _ = row(learning_queries.LEARNED_RANGE)
-    run(learning_queries.EVIDENCE, {"edge": edge, **evidence_bounds(low, high)})
+    bound = {"edge": edge, **evidence_bounds(low, high)}
+    run(learning_queries.EVIDENCE, bound)
+    run(learning_queries.TALKS, bound | {"talked": high + 60})
     return int(minutes)
 
 

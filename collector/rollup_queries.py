@@ -10,6 +10,8 @@ order of time for the same reason.
 
 from typing import Final
 
+from collector import latency_queries
+
 NS: Final = 60_000_000_000
 CHAIN_MINUTES: Final = 60  # an attempt begins at most so long after its decision
 
@@ -158,7 +160,6 @@ _SUMS: Final[dict[str, tuple[str, str]]] = {
         "calls weighted errors input_tokens output_tokens cache_read_tokens tokens_known cost_usd "
         "cost_known graded quality_sum graded_cost_usd foreign_graded foreign_quality_sum",
     ),
-    "rollups_latency": ("role, tier, bucket", "calls"),
     "rollups_decisions": (
         "role, tier, mode",
         "decisions escalated abstained failed explored pinned attempts cost_usd cost_known graded "
@@ -174,6 +175,7 @@ _SUMS: Final[dict[str, tuple[str, str]]] = {
         "labels shared w ww wq wqq",
     ),
     "learning_excess": ("cell, source", "words"),
+    "learning_talks": ("cell, start, before", "steps tokens_cached"),
     "rollups_savings": (
         "kind, role, mode, tier_start, on_fail, tier",
         "steps unknown cost_usd input_tokens output_tokens cache_read_tokens warm_tokens",
@@ -193,7 +195,10 @@ def _compact(table: str) -> tuple[str, ...]:
     )
 
 
-COMPACT: Final = tuple(statement for table in _SUMS for statement in _compact(table))
+COMPACT: Final = (
+    *(statement for table in _SUMS for statement in _compact(table)),
+    latency_queries.COMPACT,
+)
 
 UNJOINED: Final = """
 SELECT count(*), coalesce(max(received_ns), 0) FROM evaluations

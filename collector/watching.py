@@ -17,7 +17,7 @@ from collector.role_cases import case_of, learnable
 from collector.rolling import DAY_NS
 from collector.rollup_queries import NS
 from collector.store import Store
-from learning.rolewise import Case, reference_means, tallied, watched
+from learning.rolewise import Case, Sighting, reference_means, tallied, watched
 from learning.tally import Tally
 from learning.watch import Watch
 from telemetry.terms import Terms
@@ -80,7 +80,7 @@ def _block(
         carried = scopes.get(str(scope), Carried())
         carried = carried.moved_on(archive.versions(scope.role, carried.versions))
         case = case_of(declared, terms, carried=carried)
-        evidence = archive.of(scope, prefixes=case.arms.prefixes, versions=carried.versions)
+        evidence = archive.of(scope, prefixes=case.arms.prefixes, carried=carried)
         known = evidence.trusted + _tally(before.get(scope, []), evidence.trusted, carried)
         carried, rose = _scope(came[scope], known, case, carried, at_ns=end_ns)
         scopes[str(scope)] = carried
@@ -90,15 +90,16 @@ def _block(
 
 def _tally(before: list[Outcome], like: Tally, carried: Carried) -> Tally:
     """Sum up outcomes of the versions that stand now, laid out as ``like``."""
-    current = [
-        each for each in before if each.version == carried.versions.get(each.sighting.prefix[-1])
-    ]
-    return tallied(
-        [sighted(each, like.cells) for each in current],
-        cells=like.cells,
-        prefixes=like.prefixes,
-        epoch=max((each.minute for each in current), default=0),
-    )
+    epochs: dict[int, list[Sighting]] = {}
+    for each in before:
+        path = each.sighting.prefix
+        if each.version == carried.versions.get(path[-1]):
+            epoch = carried.epoch(path, at_ns=each.at_ns)
+            epochs.setdefault(epoch, []).append(sighted(each, like.cells))
+    total = Tally(cells=like.cells, prefixes=like.prefixes)
+    for epoch, seen in epochs.items():
+        total += tallied(seen, cells=like.cells, prefixes=like.prefixes, epoch=epoch)
+    return total
 
 
 def _scope(
@@ -110,11 +111,12 @@ def _scope(
     alarms = []
     for tier in case.arms.tiers:
         version = carried.versions.get(tier)
-        since = carried.since.get(tier, 0)
         own = [
             each
             for each in came
-            if each.sighting.prefix[-1] == tier and each.version == version and each.minute >= since
+            if each.sighting.prefix[-1] == tier
+            and each.version == version
+            and carried.counts((tier,), at_ns=each.at_ns)
         ]
         seen, origins = watched(
             [sighted(each, tally.cells) for each in own], tier=tier, cells=tally.cells, known=known
@@ -124,12 +126,12 @@ def _scope(
         watches[tier], alarm = watches.get(tier, Watch()).see(seen)
         if alarm is None or version is None:
             continue
-        minute = own[origins[alarm.index]].minute
-        carried = carried.alarmed(tier, alarm.change, minute=minute)
+        raised = own[origins[alarm.index]]
+        carried = carried.alarmed(tier, alarm.change, at_ns=raised.at_ns)
         alarms.append(
             Alarm(
                 at_ns=at_ns, scope=str(own[0].scope), tier=tier, version=version,
-                change=alarm.change, minute=minute,
+                change=alarm.change, minute=raised.minute,
             )
         )  # fmt: skip
     return replace(carried, watches=watches), alarms

@@ -70,7 +70,9 @@ class Situation:
 class Derived:
     """Probabilities (r, a), the solution they lean towards and the estimates behind them.
 
-    ``references`` holds low and high reference means (r,) of every component for the detectors.
+    ``references`` holds low and high reference means (r,) of every component for the detectors;
+    ``switching`` is the part of the arms' cost (r, a) that changes of model inside conversations
+    lose, once.
     """
 
     shares: Floats
@@ -78,6 +80,7 @@ class Derived:
     arms: Composed
     weights: Floats
     references: Mapping[tuple[Chain, str], tuple[Floats, Floats]]
+    switching: Floats
 
 
 def derive(
@@ -103,13 +106,14 @@ def derive(
         declared={tier: table.count(tier) / len(table) for tier in layout.arms.tiers},
     )
     base = _declared(situation) if previous is None else previous.solution.shares
+    lost = _switching(layout, situation)
     arms = compose(
         layout,
         estimates=[found for found, _ in measured],
         attempt_cost=attempt_costs(
             layout.arms, recent=recent, price=situation.price, typical=situation.typical
         ),
-        switching=_switching(layout, situation, shares=base),
+        switching=lost,
     )
     weights = role_mix(tally, settings=settings)
     worth = 0.0 if previous is None else previous.solution.price_of_quality
@@ -137,6 +141,7 @@ def derive(
             (part.prefix, part.kind): references(found, count=count)
             for part, (found, count) in zip(layout.parts, measured, strict=True)
         },
+        switching=lost,
     )
 
 
@@ -156,13 +161,11 @@ def role_mix(tally: Tally, *, settings: Settings) -> Floats:
     return np.asarray(weights)
 
 
-def _switching(layout: Layout, situation: Situation, *, shares: Floats) -> Floats | None:
-    """What changes of model lose under a mix in force (roles, arms); None when not known."""
+def _switching(layout: Layout, situation: Situation) -> Floats:
+    """What changes of model lose, (roles, arms); 0 when nothing is known of conversations."""
     if situation.conversations is None:
-        return None
-    return switching(
-        situation.conversations, chains=layout.arms.chains, shares=shares, price=situation.price
-    )
+        return np.zeros(situation.allowed.shape)
+    return switching(situation.conversations, chains=layout.arms.chains, price=situation.price)
 
 
 def _declared(situation: Situation) -> Floats:

@@ -24,6 +24,7 @@ from learning.derive import KNOWN, Derived, Settings, Situation, derive
 from learning.explore import exploration
 from learning.measure import estimates
 from learning.programme import Bound, doubt, margin_of
+from learning.switching import Conversations
 from learning.tally import STATS, Floats, Stat, Tally
 from learning.watch import Outcomes, references
 from telemetry.records import Arm, OnFail
@@ -50,7 +51,8 @@ class Case:
 
     ``price`` is USD per input, output and cached token of each tier, (3,); ``typical`` the tokens
     of an attempt before any was seen, (3,); ``since`` the first epoch that counts for a tier after
-    its last alarm; ``demoted`` the tiers whose last alarm was a loss.
+    its last alarm; ``demoted`` the tiers whose last alarm was a loss; ``conversations`` how the
+    steps of each cell hang together, None when that is not known.
     """
 
     arms: Arms
@@ -60,6 +62,7 @@ class Case:
     typical: Mapping[str, Floats]
     since: Mapping[str, int]
     demoted: frozenset[str]
+    conversations: Conversations | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,9 +89,14 @@ class Aim:
         size, _ = doubt(self.derived.arms, shares=shares, weights=weights)
         return mean, mean - margin_of(size, Bound(z=SETTINGS.z))
 
+    @property
+    def running_usd(self) -> Floats:
+        """The expected USD a step of every arm (c, a), without what changing to it loses once."""
+        return np.asarray(self.derived.arms.cost - self.derived.switching)
+
     def cost(self, shares: Floats) -> float:
-        """The expected USD a step of a mix (c, a)."""
-        return float((self.derived.weights[:, None] * shares * self.derived.arms.cost).sum())
+        """The expected running USD a step of a mix (c, a)."""
+        return float((self.derived.weights[:, None] * shares * self.running_usd).sum())
 
 
 def role_arms(tiers: Sequence[str], *, declared: Arm, checked: bool) -> Arms:
@@ -283,6 +291,7 @@ def _situation(case: Case, *, rows: int) -> Situation:
         typical=case.typical,
         since=case.since,
         demoted=case.demoted,
+        conversations=case.conversations,
     )
 
 

@@ -62,6 +62,8 @@ class World:
     unsafe: frozenset[str] = frozenset()
     served: Mapping[str, str] = field(default_factory=dict)  # tier -> version
     clock: ManualClock = field(default_factory=ManualClock)
+    talk: int = 1  # steps of a conversation, all at the tier where it began; 1: no conversations
+    cached: int = 0  # input tokens of such a step that its tier has read before
 
     def __post_init__(self) -> None:
         self.rng = random.Random(7)
@@ -123,25 +125,33 @@ class World:
             shares = self.shares(role)
             for place in range(count):
                 at = self.clock.now_ns() + int(place * seconds * SECOND / count)
-                arm = parse_arm(self.rng.choices(list(shares), list(shares.values()))[0])
-                batches += self._step(role, arm, at=at)
+                if place % self.talk == 0:  # those of a conversation draw by one number
+                    arm = parse_arm(self.rng.choices(list(shares), list(shares.values()))[0])
+                batches += self._step(role, arm, at=at, place=place % self.talk)
         self.clock.advance(seconds)
         self.store.write(batches, now_ns=self.clock.now_ns())
         self.clock.advance(10.0)
         while self.store.roll_up(self.clock.now_ns()):
             pass
 
-    def _step(self, role: str, arm: Arm, *, at: int) -> list[Batch]:
+    def _step(self, role: str, arm: Arm, *, at: int, place: int) -> list[Batch]:
         self.number += 1
+        tokens = (self.cached + 100, 10, self.cached if place else 0)
         tries: list[Try] = []
         right = False
         for tier in chain_of(arm, tiers=TIERS):
             right = self.rng.random() < self.truth[role, tier]
             failed = self.rng.random() < (FALSE_ALARM if right else CAUGHT)
-            tries.append(Try(tier=tier, failed=failed, seconds=0.01, served=self.served.get(tier)))
+            tries.append(
+                Try(
+                    tier=tier, failed=failed, seconds=0.01, served=self.served.get(tier),
+                    tokens=tokens,
+                )
+            )  # fmt: skip
             if not failed:
                 break
-        made = [chain(self.number, tries, start_ns=at, role=role)]
+        task = f"talk {self.number - place}"
+        made = [chain(self.number, tries, start_ns=at, role=role, task=task)]
         if self.rng.random() < self.labelled:
             made.append(
                 word(self.number, float(right), at=at, authenticated=self.authenticated,

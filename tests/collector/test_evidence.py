@@ -8,6 +8,7 @@ import pytest
 
 from collector.duckdb_store import DuckDBStore
 from collector.evidence import Archive, Evidence, Scope, next_block, outcomes, scope_of
+from collector.learner_state import Carried
 from collector.rollup_queries import NS
 from collector.rows import Batch
 from learning.rolewise import role_arms
@@ -35,7 +36,9 @@ def of(
     store: DuckDBStore, *, role: str = "worker", splits: tuple[int, ...] = (), policy: Terms = TERMS
 ) -> Evidence:
     archive = Archive(store, terms=policy, now_ns=NOW, splits=splits)
-    return archive.of(Scope(role=role, mode=None), prefixes=PREFIXES, versions=VERSIONS)
+    return archive.of(
+        Scope(role=role, mode=None), prefixes=PREFIXES, carried=Carried(versions=VERSIONS)
+    )
 
 
 def test_a_tally_holds_what_was_done_by_hand(store: DuckDBStore) -> None:

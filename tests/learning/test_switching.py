@@ -11,9 +11,15 @@ CHAINS = ladder_arms(("small", "frontier")).chains  # small, small then frontier
 PRICE = {"small": np.array([1e-6, 4e-6, 1e-7]), "frontier": np.array([3e-6, 15e-6, 5e-7])}
 
 
-def talk(*, continues: float, warm: float, left: float) -> Conversations:
+def talk(
+    *, continues: float, left: float, warm: float, stands: dict[str, float] | None = None
+) -> Conversations:
+    known = {"frontier": 1.0} if stands is None else stands
     return Conversations(
-        continues=np.array([continues]), warm=np.array([warm]), left=np.array([left])
+        continues=np.array([continues]),
+        left=np.array([left]),
+        stands={tier: np.array([share]) for tier, share in known.items()},
+        warm={tier: np.array([warm]) for tier in known},
     )
 
 
@@ -24,35 +30,23 @@ def test_a_change_loses_the_cached_tokens_at_the_price_difference() -> None:
     assert lost_usd(0, PRICE["frontier"]) == 0.0
 
 
-def test_arms_of_the_tier_in_force_lose_nothing_and_others_their_share_by_hand() -> None:
-    found = switching(
-        talk(continues=0.8, warm=20_000, left=4.0),
-        chains=CHAINS,
-        shares=np.array([[0.0, 0.0, 1.0]]),
-        price=PRICE,
-    )
+def test_arms_of_the_tier_where_conversations_stand_lose_nothing_by_hand() -> None:
+    found = switching(talk(continues=0.8, warm=20_000, left=4.0), chains=CHAINS, price=PRICE)
     # .8 of the steps go on x 0.018 lost by changing to small / 4 steps
     assert found[0].tolist() == pytest.approx([0.0036, 0.0036, 0.0])
 
 
-def test_a_mix_is_charged_for_conversations_that_stand_elsewhere() -> None:
+def test_each_arm_is_charged_for_conversations_that_stand_elsewhere() -> None:
+    stands = {"small": 0.75, "frontier": 0.25}
     found = switching(
-        talk(continues=0.5, warm=10_000, left=1.0),
-        chains=CHAINS,
-        shares=np.array([[0.25, 0.5, 0.25]]),
-        price=PRICE,
+        talk(continues=0.5, warm=10_000, left=1.0, stands=stands), chains=CHAINS, price=PRICE
     )
-    # small holds .75: .5 x .25 x 0.009; frontier holds .25: .5 x .75 x 0.025
+    # small: .5 x .25 x 0.009; frontier: .5 x .75 x 0.025
     assert found[0].tolist() == pytest.approx([0.001125, 0.001125, 0.009375])
 
 
 def test_steps_without_conversations_cost_no_more() -> None:
-    none = switching(
-        talk(continues=0.0, warm=20_000, left=1.0),
-        chains=CHAINS,
-        shares=np.array([[0.0, 0.0, 1.0]]),
-        price=PRICE,
-    )
+    none = switching(talk(continues=0.0, warm=20_000, left=1.0), chains=CHAINS, price=PRICE)
     assert (none == 0.0).all()
 
 
@@ -65,7 +59,7 @@ def test_impossible_conversations_are_refused(continues: float, warm: float, lef
 
 
 def test_a_role_stays_where_its_cache_is_worth_more_than_the_move() -> None:
-    """The table serves frontier, where conversations stand; small saves at most 99 USD a step."""
+    """Conversations stand at frontier; small saves at most 99 USD a step."""
     tally = evidence(np.random.default_rng(0), count=6_000, small_right=0.88)
     case = situation()
     price = {  # as before, and an input price that only a cold cache pays
@@ -76,6 +70,8 @@ def test_a_role_stays_where_its_cache_is_worth_more_than_the_move() -> None:
     loose = settled(tally, case)
     light = settled(tally, replace(case, conversations=talk(continues=0.9, warm=1e4, left=10.0)))
     heavy = settled(tally, replace(case, conversations=talk(continues=0.9, warm=1e6, left=5.0)))
+    followed = talk(continues=0.9, warm=1e6, left=5.0, stands={"small": 1.0})
     assert loose.shares[0, 2] < 0.15
     assert light.shares[0, 2] < 0.15
     assert heavy.shares[0, 2] > 0.9  # 0.9 x 1e6 x 1e-3 / 5 = 180 USD a step against 99 saved
+    assert settled(tally, replace(case, conversations=followed)).shares[0, 2] < 0.15
