@@ -9,22 +9,20 @@ from learning.standing import Standing
 from router import body as bodies
 from router.allowance import applying, bound, size_of
 from router.budget import dollars
-from router.decider import Decider
-from router.draw import drawn_by
 from router.ladder import first
-from router.policy import DECLARED, Policy, expired
+from router.policy import Policy, expired
 from router.request import SESSION_HEADERS
 from router.roles import Asked, alias_of, resolve
 from router.route import Route
 from router.rules import Rules
+from router.served import Served, likeliest
 from router.shape import shape_of
 from router.shaperule import matches
 from telemetry.errors import InvalidRequest, StepError
 from telemetry.propagation import parse_baggage, parse_traceparent
-from telemetry.records import Arm, Context, Decision, Dialect, Reason, RoleSource, Shape
+from telemetry.records import Context, Decision, Dialect, Reason, RoleSource, Shape
 
 AGENT = "gen_ai.agent.name"
-STEP = "explain"  # the decision's id, which draws only where nothing rests on the draw
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,15 +61,6 @@ class Candidate:
     usd_per_1k_input: float
     usd_per_1k_output: float | None
     price_source: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Served:
-    """Who would decide such a step, and with which probabilities."""
-
-    revision: str  # its id, or `declared`
-    share: float  # of such steps that it decides: below 1 in a rollout, where no session is named
-    arms: Mapping[str, float]  # probability by arm; those that are never chosen are left out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,34 +142,16 @@ def explain(policy: Policy, question: Question, *, standing: Standing, today: da
         key_role=question.key_role,
     )
     shape = shape_of(parsed.fields, dialect, len(question.body))
-    mode = named.get("x-tierwise-mode")
     session = _session(named, metadata)
-    asker, rules = _asker(policy, asked, shape=shape, mode=mode)
-    context = Context(
-        role=asker.role,
-        role_source=asker.source,
-        role_unknown=asker.unknown,
-        dialect=dialect,
-        session=session or _trace(named),
-        mode=mode,
-        plan=named.get("x-tierwise-plan"),
-        key=question.key,
-        budget=question.key_budget,
-        shape=shape,
-    )
+    asker, rules = _asker(policy, asked, shape=shape, mode=named.get("x-tierwise-mode"))
+    context = _context(question, asker, named, session=session)
     route, choice, refused = None, None, None
     served: tuple[Served, ...] = ()
     budgets: tuple[BudgetNote, ...] = ()
     try:
         context = replace(context, caller_pin=_caller_pin(policy, model, rules))
         route = policy.route(context)
-        sides = [
-            (share, *_likeliest(policy, context, side)) for share, side in _sides(standing, context)
-        ]
-        served = tuple(
-            Served(revision=one.revision, share=share, arms=arms) for share, one, arms in sides
-        )
-        decision = sides[0][1]
+        decision, served = likeliest(policy, context, standing)
         choice = _choice(route, decision)
         budgets = tuple(_budgets(policy, parsed, route=route, decision=decision, session=session))
     except StepError as error:
@@ -201,37 +172,21 @@ def explain(policy: Policy, question: Question, *, standing: Standing, today: da
     )
 
 
-def _sides(standing: Standing, context: Context) -> list[tuple[float, Standing]]:
-    """Return what may serve such a step, each with its share of such steps, the larger first."""
-    share = standing.rollout
-    if context.session or context.plan or share in (0.0, 1.0):
-        return [(1.0, standing)]
-    new, before = replace(standing, rollout=1.0), replace(standing, rollout=0.0)
-    return sorted([(share, new), (1.0 - share, before)], key=lambda side: -side[0])
-
-
-def _likeliest(
-    policy: Policy, context: Context, standing: Standing
-) -> tuple[Decision, dict[str, float]]:
-    """Return the likeliest decision on such a step and the probability of each of its arms.
-
-    A step that goes on with a session's conversation is drawn by that session: its arm is known.
-    """
-    decider = Decider()
-    decider.take(standing)
-    decision = decider.decide(policy, context, decision_id=STEP, at_ns=0)
-    if decision.revision == DECLARED:
-        return decision, {str(decision.arm): 1.0}
-    learner = decider.serving(policy).learner(context.session or context.plan or STEP)
-    declared = policy.route(context).declared
-    chances: Mapping[Arm, float] = learner.probabilities(context, decision.offered, declared)
-    likeliest = max(chances, key=lambda arm: chances[arm])
-    if decision.arm != likeliest and drawn_by(context, STEP) == STEP:
-        decision = replace(
-            decision, arm=likeliest, propensity=chances[likeliest], reason=Reason.LEARNED
-        )
-    by_share = sorted(chances, key=lambda arm: -chances[arm])
-    return decision, {str(arm): chances[arm] for arm in by_share if chances[arm] > 0.0}
+def _context(
+    question: Question, asker: Asker, named: Mapping[str, str], *, session: str | None
+) -> Context:
+    return Context(
+        role=asker.role,
+        role_source=asker.source,
+        role_unknown=asker.unknown,
+        dialect=question.dialect,
+        session=session or _trace(named),
+        mode=named.get("x-tierwise-mode"),
+        plan=named.get("x-tierwise-plan"),
+        key=question.key,
+        budget=question.key_budget,
+        shape=asker.shape,
+    )
 
 
 def _session(named: Mapping[str, str], metadata: Mapping[str, Any]) -> str | None:

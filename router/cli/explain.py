@@ -14,15 +14,19 @@ from router.cli import exits, options
 from router.cli.inforce import InForce, in_force
 from router.cli.output import Screen
 from router.config import Config, KeyConfig
-from router.explain import BudgetNote, Candidate, Choice, Explanation, Question, Served
+from router.explain import BudgetNote, Candidate, Choice, Explanation, Question
 from router.explain import explain as explained
 from router.policy import Policy
+from router.served import Served
 from router.settings import Overrides, load
 from router.targets import Targets
 from telemetry.errors import ConfigError, StepError
 from telemetry.records import Dialect
 
 BODY_BYTES_MAX = 32 * 1_048_576
+REVISION = (
+    "A revision's id, a file of `policy export`, or declared; what is in force when left out."
+)
 
 
 def explain(  # noqa: PLR0913 - a flag is a parameter
@@ -47,14 +51,7 @@ def explain(  # noqa: PLR0913 - a flag is a parameter
     dialect: Annotated[
         Dialect, typer.Option(metavar="NAME", help=f"The API it is sent to: {', '.join(Dialect)}.")
     ] = Dialect.CHAT,
-    revision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A revision's id, a file of `policy export`, or declared; what is in force when "
-            "left out.",
-        ),
-    ] = None,
+    revision: Annotated[str | None, typer.Option(metavar="NAME", help=REVISION)] = None,
     config: options.ConfigPath = options.CONFIG_DEFAULT,
     policy: options.PolicyPath = options.POLICY_DEFAULT,
     console: options.ConsoleAt = None,
@@ -74,16 +71,16 @@ def explain(  # noqa: PLR0913 - a flag is a parameter
     if role is not None:
         headers["x-tierwise-role"] = role
     learned = in_force(settings, revision)
+    holder = _key(settings, key)
+    question = Question(
+        dialect=dialect,
+        headers=headers,
+        body=_body(body, model),
+        key_role=holder.role if holder else None,
+        key=holder.name if holder else None,
+        key_budget=holder.budget if holder else None,
+    )
     try:
-        holder = _key(settings, key)
-        question = Question(
-            dialect=dialect,
-            headers=headers,
-            body=_body(body, model),
-            key_role=holder.role if holder else None,
-            key=holder.name if holder else None,
-            key_budget=holder.budget if holder else None,
-        )
         found = explained(compiled, question, standing=learned.standing, today=today)
     except StepError as error:
         raise ConfigError(f"--body: {error.message}", hint=error.hint) from error

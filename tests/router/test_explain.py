@@ -10,8 +10,9 @@ import pytest
 from learning.revision import Revision
 from learning.standing import Standing
 from router.decider import Decider
-from router.explain import Explanation, Question, Served, explain
+from router.explain import Explanation, Question, explain
 from router.policy import Policy
+from router.served import Served
 from telemetry.errors import InvalidRequest
 from telemetry.records import Arm, Dialect, OnFail, Reason, RoleSource
 from tests.learning.test_features import SHAPE
