@@ -67,6 +67,14 @@ class _Worker:
     shares: int = 1
 
 
+@dataclass(slots=True)
+class _Wish:
+    """What one worker would like to have of an account that has not enough left."""
+
+    until: float  # monotonic seconds; repeated in each report
+    needed: int  # steps of it wait for so much
+
+
 class Stale(Exception):
     """A report that was overtaken by a later one of the same worker."""
 
@@ -80,7 +88,7 @@ class Budgets:
         self._daily: dict[str, _Account] = {}
         self._lasting: OrderedDict[str, _Account] = OrderedDict()
         self._workers: dict[str, _Worker] = {}
-        self._wanted: dict[str, dict[str, float]] = {}  # account, then worker, until when
+        self._wanted: dict[str, dict[str, _Wish]] = {}  # by account, then worker
         self._today = 0
 
     def report(self, report: Report, *, now: float, today: int) -> Answer:
@@ -103,7 +111,8 @@ class Budgets:
         if report.leaving:
             self._part(report.worker)
             return self._answer(1, (), ())
-        grants = tuple(self._grant(report.worker, claim, now) for claim in claims)
+        age = self._age(report.worker, now)
+        grants = tuple(self._grant(report.worker, claim, now=now, age=age) for claim in claims)
         notices = self._notices(report.worker, joins=joins, now=now)
         workers = sum(self._is_live(one, now) for one in self._workers.values())
         # What it is told here it goes by from now on, so its share may grow only now.
@@ -152,19 +161,50 @@ class Budgets:
         holding.reserved, holding.ceiling = claim.reserved, claim.ceiling
         holding.said = True
 
-    def _grant(self, worker: str, claim: Claim, now: float) -> Grant:
+    def _grant(self, worker: str, claim: Claim, *, now: float, age: float) -> Grant:
         account = self._find(claim.account)
         assert account is not None, "a claim opens its account"
+        more = self._more(account, worker, claim, now)
+        account.holdings[worker].ceiling += more
+        others = [one for name, one in account.holdings.items() if name != worker]
+        return Grant(
+            account=claim.account,
+            more=more,
+            elsewhere=account.past + sum(one.spent for one in others),
+            taken=account.past + sum(one.used for one in others),
+            age_seconds=age,
+        )
+
+    def _more(self, account: _Account, worker: str, claim: Claim, now: float) -> int:
+        """Return how much further a worker may go; what it cannot have yet is asked of others.
+
+        While steps of others wait it gets no more than its own waiting steps need, and nothing
+        that is too little for any of them: the others may have use for it.
+        """
+        wishes = self._wanted.get(claim.account, {})
+        wishes.pop(worker, None)
+        if not claim.wants or now < self._grants_from:
+            return 0
         holding = account.holdings[worker]
-        more = 0
-        if claim.wants and now >= self._grants_from:
-            free = self._free(account, worker, now) - max(holding.ceiling, holding.used)
-            more = max(0, min(claim.wants, free))
-            holding.ceiling += more
-            if more < claim.wants:
-                self._wanted.setdefault(claim.account, {})[worker] = now + WANTED_SECONDS
-        others = self.spent(claim.account) - holding.spent
-        return Grant(account=claim.account, more=more, elsewhere=others)
+        free = self._free(account, worker, now) - max(holding.ceiling, holding.used)
+        others_wait = any(wish.needed and wish.until >= now for wish in wishes.values())
+        more = max(0, min(claim.needs if others_wait else claim.wants, free))
+        if more < claim.least:
+            more = 0
+        if more < claim.wants:
+            needed = max(0, claim.needs - more)
+            wish = _Wish(until=now + WANTED_SECONDS, needed=needed)
+            self._wanted.setdefault(claim.account, {})[worker] = wish
+        return more
+
+    def _age(self, worker: str, now: float) -> float:
+        """Return how long the one of all others has been silent that spoke longest ago."""
+        heard = [
+            one.heard
+            for name, one in self._workers.items()
+            if name != worker and self._is_live(one, now)
+        ]
+        return now - min(heard, default=now)
 
     def _free(self, account: _Account, worker: str, now: float) -> int:
         """Return what is left of an account for ``worker`` beside all others; may be negative."""
@@ -188,12 +228,15 @@ class Budgets:
             found += self._first_notices(worker, now)
         for name, wishes in list(self._wanted.items()):
             account = self._find(name)
-            for wisher in [one for one, until in wishes.items() if until < now]:
+            for wisher in [one for one, wish in wishes.items() if wish.until < now]:
                 del wishes[wisher]
             if account is None or not wishes:
                 del self._wanted[name]
             elif set(wishes) - {worker} and self._may_give(account, worker):
-                found.append(Notice(account=name, limit=account.limit, day=account.day))
+                needed = sum(wish.needed for one, wish in wishes.items() if one != worker)
+                found.append(
+                    Notice(account=name, limit=account.limit, day=account.day, needed=needed)
+                )
         return tuple(found[:NOTICES_MAX])
 
     def _may_give(self, account: _Account, worker: str) -> bool:

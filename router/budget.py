@@ -5,6 +5,7 @@ on their order. A process may take an account up to its *ceiling*, which is its 
 the parts of all processes together are the limit, so none has to ask before it spends.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ class Account:
     spent: int = 0
     reserved: int = 0
     elsewhere: int = 0  # spent by other processes, as last heard
+    taken: int = 0  # the same, and what they hold for steps under way
+    taken_at: float = -math.inf  # monotonic seconds; none of them has been silent since
     peak: int = 0  # largest single amount asked for since the last report
     peak_before: int = 0  # and between that one and the one before
 
@@ -72,11 +75,18 @@ class Account:
             return 0
         return max(0, min(self.limit - self.ceiling, HIGH_WATER * demand - self.headroom))
 
-    def give_back(self) -> None:
-        """Lower the ceiling to what is used, and some more where steps still come."""
+    def give_back(self, *, needed: int = 0) -> None:
+        """Lower the ceiling to what is used, and some more where steps still come.
+
+        Steps elsewhere wait for ``needed``: it is given though nothing more is kept then.
+        """
         demand = max(self.peak, self.peak_before)
         kept = min(self.headroom, KEPT * demand) if self.headroom >= demand else 0
-        self.ceiling = self.used + kept
+        self.ceiling = self.used + min(kept, max(0, self.headroom - needed))
+
+    def is_full(self, amount: int) -> bool:
+        """Say whether no ceiling could make room for ``amount``: what is spent stays spent."""
+        return self.used + self.elsewhere + amount > self.limit
 
     def fits(self, amount: int) -> bool:
         """Say whether ``amount`` may be reserved: exactly up to the ceiling, not one more.

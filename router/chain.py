@@ -6,8 +6,9 @@ from evals.steps import Step
 from router import codecall, headers, ladder, reply
 from router.attempt import KEYLESS, Call, Delivered, Down, Ended, Way
 from router.authors import Authorship
+from router.budget import Hold
 from router.codecall import Abstained
-from router.exchange import Exchange, Held, Waiting
+from router.exchange import Exchange, Held, Trial, Waiting
 from router.judge import Judge
 from router.ladder import Candidate
 from router.request import Request, Send
@@ -95,15 +96,16 @@ class Chain:
         return await self._deliver_best()
 
     async def _ask(self, candidate: Candidate) -> Ended | Abstained:
-        exchange, target = self._exchange, candidate.target
-        trial = exchange.try_on(target, tier=candidate.tier, cause=candidate.cause)
         if self._route.code is not None and candidate.tier == CODE:
-            return await codecall.ask(self._way, trial, self._route.code, self._step)
+            return await codecall.ask(
+                self._way, self._trial(candidate), self._route.code, self._step
+            )
         breakers = self._gateway.breakers
-        leave = breakers.enter(target.model)
+        leave = breakers.enter(candidate.target.model)
         try:
-            if exchange.purse is not None:
-                trial.hold = exchange.purse.reserve(candidate)
+            hold = await self._hold(candidate)  # what it waits for room is not the attempt's time
+            trial = self._trial(candidate)
+            trial.hold = hold
             self._count_escalation()
             ended = await Call(self._way, trial).make()
         except UpstreamError:
@@ -112,7 +114,7 @@ class Chain:
         except BaseException:
             breakers.gave_up(leave)
             raise
-        broke = isinstance(ended, Delivered) and exchange.attempts[-1].error_type is not None
+        broke = isinstance(ended, Delivered) and self._exchange.attempts[-1].error_type is not None
         if isinstance(ended, Down):
             breakers.failed(leave, certain=ended.status in KEYLESS)
         elif broke:
@@ -120,6 +122,24 @@ class Chain:
         else:
             breakers.answered(leave)
         return ended
+
+    def _trial(self, candidate: Candidate) -> Trial:
+        return self._exchange.try_on(candidate.target, tier=candidate.tier, cause=candidate.cause)
+
+    async def _hold(self, candidate: Candidate) -> Hold | None:
+        """Hold back what the call can cost at most; None when no budget applies.
+
+        Raises:
+            BudgetExceeded: there is no room for it.
+        """
+        purse = self._exchange.purse
+        if purse is None:
+            return None
+        hold = purse.reserve(candidate)
+        if hold is None:
+            with Waiting(self._exchange):
+                hold = await purse.borrow(candidate)
+        return hold
 
     def _calls(self) -> list[Attempt]:
         """Return the attempts that asked a model."""

@@ -1,14 +1,15 @@
-"""Keeps this process' part of shared budgets in step with the collector; never in a step's way.
+"""Keeps this process' part of shared budgets in step with the collector.
 
 A process spends up to its own ceilings without asking. Some times a second it reports what it has
-spent, asks for more where room gets scarce, and gives back what others need more. While the
-collector is away the ceilings stay as they are.
+spent, asks for more where room gets scarce, and gives back what others need more. Only a step that
+would be refused waits for its word, and not for long. While the collector is away the ceilings
+stay as they are, and no step waits.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import aiohttp
@@ -26,6 +27,9 @@ AWAY_SECONDS_MIN: Final = 0.1
 AWAY_SECONDS_MAX: Final = 1.0
 GAP_SECONDS: Final = 0.05  # at least, between two reports
 CALL_SECONDS_MAX: Final = 2.0
+# Of a step, for what others hold and do not use: most often a third of a second, but a collector
+# lends nothing in the first three seconds of its life.
+WAIT_SECONDS_MAX: Final = 4.0
 ANSWER_BYTES_MAX: Final = 16_777_216
 
 log = logging.getLogger("tierwise.budgets")
@@ -62,9 +66,11 @@ class Leases:
         self._failures = 0  # in a row
         self._shown: set[tuple[str, str]] = set()
         self._woken = asyncio.Event()
+        self._heard = asyncio.Event()  # of the next answer, or that there is none
+        self._waiting: dict[str, list[int]] = {}  # amounts of steps that wait, by account
         self._session: aiohttp.ClientSession | None = None
         self._talk: asyncio.Task[None] | None = None
-        spending.awaken = self._woken.set
+        spending.lender = self
 
     async def start(self) -> None:
         """Hear, before the first step, what others have spent; then report until ``close``."""
@@ -75,6 +81,8 @@ class Leases:
     async def _run(self) -> None:
         while True:
             reached = await self._tell() if self._wanted() else True
+            heard, self._heard = self._heard, asyncio.Event()
+            heard.set()
             self.show()
             self._woken.clear()
             await self._clock.sleep(GAP_SECONDS)
@@ -101,6 +109,7 @@ class Leases:
     async def _tell(self, *, leaving: bool = False) -> bool:
         """Report once and take the answer; False when the collector could not be reached."""
         claimed, claims = self._claims()
+        sent_at = self._clock.monotonic()
         self._number += 1
         report = Report(
             worker=self._worker,
@@ -125,7 +134,51 @@ class Leases:
         if self._failures:
             log.info("budgets: the collector is there")
         self._failures = 0
-        self._take(answer)
+        self._take(answer, sent_at=sent_at)
+        return True
+
+    # What steps ask ----------------------------------------------------------------------------
+
+    @property
+    def away(self) -> bool:
+        """Whether the last report was not answered, or none has been yet."""
+        return bool(self._failures) or not self._epoch
+
+    def wake(self) -> None:
+        """Report soon."""
+        self._woken.set()
+
+    async def lend(self, account: Account, amount: int, *, since: float) -> bool:
+        """Wait for the collector's next word on ``account``; True when it is worth trying again.
+
+        False means that there is no room for ``amount`` now: it is spent, or held by steps that
+        others said to be under way after ``since`` (monotonic seconds); or that nobody can tell,
+        because the collector is away or the step has waited for ``WAIT_SECONDS_MAX``.
+        """
+        left_seconds = since + WAIT_SECONDS_MAX - self._clock.monotonic()
+        others_said = account.taken_at >= since
+        if (
+            not account.shared
+            or account.ceiling >= account.limit
+            or account.is_full(amount)
+            or (others_said and account.used + account.taken + amount > account.limit)
+            or self.away
+            or left_seconds <= 0.0
+        ):
+            return False
+        amounts = self._waiting.setdefault(account.name, [])
+        amounts.append(amount)
+        self._ledger.changed(account)
+        self._woken.set()
+        try:
+            async with asyncio.timeout(left_seconds):
+                await self._heard.wait()
+        except TimeoutError:
+            return False
+        finally:
+            amounts.remove(amount)
+            if not amounts:
+                self._waiting.pop(account.name, None)
         return True
 
     def show(self) -> None:
@@ -144,8 +197,12 @@ class Leases:
     def _claims(self) -> tuple[dict[str, Account], tuple[Claim, ...]]:
         """Take what has changed out of the ledger's list, as claims."""
         dirty = self._ledger.dirty
-        claimed = {name: dirty.pop(name) for name in list(dirty)[:CLAIMS_MAX]}
-        claims = tuple(_claim(account) for account in claimed.values())
+        first = [name for name in self._waiting if name in dirty]
+        names = list(dict.fromkeys([*first, *dirty]))[:CLAIMS_MAX]
+        claimed = {name: dirty.pop(name) for name in names}
+        claims = tuple(
+            _claim(account, self._waiting.get(name, ())) for name, account in claimed.items()
+        )
         for account in claimed.values():
             account.peak_before, account.peak = account.peak, 0
         return claimed, claims
@@ -159,7 +216,7 @@ class Leases:
             reply.raise_for_status()
             return msgspec.json.decode(await reply.read(), type=Answer)
 
-    def _take(self, answer: Answer) -> None:
+    def _take(self, answer: Answer, *, sent_at: float) -> None:
         ledger = self._ledger
         if answer.epoch != self._epoch:
             self._epoch = answer.epoch
@@ -171,6 +228,8 @@ class Leases:
             if known is not None:
                 known.ceiling += max(0, grant.more)
                 known.elsewhere = grant.elsewhere
+                if grant.taken is not None:
+                    known.taken, known.taken_at = grant.taken, sent_at - grant.age_seconds
         for notice in answer.notices:
             self._heed(notice)
 
@@ -182,13 +241,14 @@ class Leases:
             account.ceiling = notice.ceiling or 0
         elif notice.ceiling is not None:
             account.ceiling = max(account.used, min(account.ceiling, notice.ceiling))
-        else:
-            account.give_back()
+        elif not any(map(account.fits, self._waiting.get(account.name, ()))):
+            account.give_back(needed=notice.needed)
         self._ledger.changed(account)
         self._woken.set()
 
 
-def _claim(account: Account) -> Claim:
+def _claim(account: Account, waiting: Sequence[int]) -> Claim:
+    needs = max(0, sum(waiting) - account.headroom)
     return Claim(
         account=account.name,
         limit=account.limit,
@@ -196,5 +256,7 @@ def _claim(account: Account) -> Claim:
         spent=account.spent,
         reserved=account.reserved,
         ceiling=account.ceiling,
-        wants=account.wants,
+        wants=max(account.wants, min(needs, account.limit - account.ceiling)),
+        needs=min(needs, max(0, account.limit - account.ceiling)),
+        least=max(0, min(waiting, default=0) - account.headroom),
     )

@@ -5,19 +5,19 @@ did cost replaces the reservation. Only numbers of this process are touched.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from router.allowance import DAILY, Size, applying, bound, size_of
 from router.budget import DAY_NS, Account, Hold, Ledger, dollars, pico
-from router.ladder import Candidate, first
-from router.policy import DECLARED
+from router.ladder import Candidate
 from router.policyfile import BudgetConfig
-from router.route import Route, sensible
+from router.route import Route
 from router.rules import CODE
+from telemetry.clock import Clock
 from telemetry.errors import BudgetExceeded
-from telemetry.records import Arm, Decision, OnFail, Reason
+from telemetry.records import Decision
 
 if TYPE_CHECKING:
     from router.exchange import Exchange
@@ -34,12 +34,29 @@ class Entry(NamedTuple):
     account: Account
 
 
+class Lender(Protocol):
+    """Where a process gets more of a limit than its own part; see ``router/lease.py``."""
+
+    @property
+    def away(self) -> bool:
+        """Whether nothing can be had now."""
+        ...
+
+    def wake(self) -> None:
+        """Hear that more of a limit is wanted soon."""
+        ...
+
+    async def lend(self, account: Account, amount: int, *, since: float) -> bool:
+        """Return whether it is worth trying again; False when there is no room for ``amount``."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Spending:
     """The budgets of one process."""
 
     ledger: Ledger = field(default_factory=Ledger)
-    awaken: Callable[[], None] = lambda: None  # told when more of a limit is wanted soon
+    lender: Lender | None = None  # None: nobody else spends from the same limits
 
     def purse(self, exchange: "Exchange", asked: "Request", decision: Decision) -> "Purse | None":
         """Return what a step may spend; None when no budget applies."""
@@ -64,7 +81,7 @@ class Spending:
                 context.dialect,
                 output_tokens_default=file.reservations.output_tokens,
             ),
-            now_ns=exchange.gateway.clock.now_ns,
+            clock=exchange.gateway.clock,
             refused=lambda scope: exchange.gateway.meters.count(
                 "tierwise_budget_refused_total", labels=(scope,)
             ),
@@ -90,19 +107,38 @@ class Purse:
     route: Route
     start: str  # the tier that the decision chose
     size: Size
-    now_ns: Callable[[], int]
+    clock: Clock
     refused: Callable[[str], None]
 
-    def reserve(self, candidate: Candidate) -> Hold:
-        """Hold back the most that asking ``candidate`` can cost.
+    def reserve(self, candidate: Candidate) -> Hold | None:
+        """Hold back the most that asking ``candidate`` can cost; None when there is no room here.
 
         Where an exhausted budget says "cheapest", the tier that the step starts at and the
         cheapest tier are served all the same, and no other is.
+        """
+        held = self._reserve(candidate, self.bound(candidate))
+        return held if isinstance(held, Hold) else None
+
+    async def borrow(self, candidate: Candidate) -> Hold:
+        """Hold back the same as soon as other processes give the room for it.
 
         Raises:
             BudgetExceeded: naming the budget that has no room.
         """
-        amount = self.bound(candidate)
+        amount, since = self.bound(candidate), self.clock.monotonic()
+        held = self._reserve(candidate, amount)
+        while not isinstance(held, Hold) and await self._lent(held, amount, since=since):
+            held = self._reserve(candidate, amount)
+        if isinstance(held, Hold):
+            return held
+        entry = next(entry for entry in self.entries if entry.account is held)
+        self.refused(entry.budget.scope)
+        lender = self.spending.lender
+        raise _exceeded(
+            entry, amount, now_ns=self.clock.now_ns(), away=lender is None or lender.away
+        )
+
+    def _reserve(self, candidate: Candidate, amount: int) -> Hold | Account:
         kept = candidate.tier in (self.start, _lowest(self.route))
         overdrawn = [
             entry.account
@@ -112,13 +148,14 @@ class Purse:
         held = self.spending.ledger.reserve(
             [entry.account for entry in self.entries], amount, overdrawn=overdrawn
         )
-        if any(entry.account.shared and entry.account.wants for entry in self.entries):
-            self.spending.awaken()
-        if isinstance(held, Hold):
-            return held
-        entry = next(entry for entry in self.entries if entry.account is held)
-        self.refused(entry.budget.scope)
-        raise _exceeded(entry, amount, now_ns=self.now_ns())
+        lender = self.spending.lender
+        if lender and any(entry.account.shared and entry.account.wants for entry in self.entries):
+            lender.wake()
+        return held
+
+    async def _lent(self, account: Account, amount: int, *, since: float) -> bool:
+        lender = self.spending.lender
+        return lender is not None and await lender.lend(account, amount, since=since)
 
     def exhausted(self, candidate: Candidate) -> Entry | None:
         """Return the first budget that sends steps to the cheapest tier and has no room."""
@@ -128,30 +165,17 @@ class Purse:
                 return entry
         return None
 
+    async def still_exhausted(self, candidate: Candidate) -> Entry | None:
+        """Return the same once other processes have had the time to give room."""
+        amount, since = self.bound(candidate), self.clock.monotonic()
+        entry = self.exhausted(candidate)
+        while entry is not None and await self._lent(entry.account, amount, since=since):
+            entry = self.exhausted(candidate)
+        return entry
+
     def bound(self, candidate: Candidate) -> int:
         """Return the most that asking ``candidate`` can cost, in picodollars."""
         return bound(self.route, candidate, self.size)
-
-
-def lowered(exchange: "Exchange", asked: "Request", decision: Decision) -> Decision:
-    """Return ``decision``, or the one for the cheapest tier where a spent budget asks for it.
-
-    Also gives ``exchange`` its purse. What was drawn before does not count any more, so the
-    propensity is exactly 1.
-    """
-    purse = exchange.purse = exchange.gateway.spending.purse(exchange, asked, decision)
-    if purse is None:
-        return decision
-    spent = purse.exhausted(first(purse.route, decision.arm))
-    if spent is None:
-        return decision
-    exchange.gateway.meters.count("tierwise_budget_cheapest_total", labels=(spent.budget.scope,))
-    tiers = purse.route.tiers
-    if len(tiers) == 1:
-        return decision
-    arm = sensible(Arm(tier=tiers[0], on_fail=OnFail.ACCEPT), tiers)
-    exchange.purse = replace(purse, start=arm.tier)
-    return replace(decision, arm=arm, propensity=1.0, reason=Reason.BUDGET, revision=DECLARED)
 
 
 def _lowest(route: Route) -> str:
@@ -159,9 +183,10 @@ def _lowest(route: Route) -> str:
     return next((tier for tier in route.tiers if tier != CODE), route.tiers[0])
 
 
-def _exceeded(entry: Entry, amount: int, *, now_ns: int) -> BudgetExceeded:
+def _exceeded(entry: Entry, amount: int, *, now_ns: int, away: bool) -> BudgetExceeded:
     budget, account = entry.budget, entry.account
     spent = account.spent + account.elsewhere
+    held = account.reserved + max(0, account.taken - account.elsewhere)
     name = budget.name or (entry.subject if budget.scope in DAILY else None) or None
     reset, retry_after = None, None
     if account.day is not None:
@@ -172,10 +197,12 @@ def _exceeded(entry: Entry, amount: int, *, now_ns: int) -> BudgetExceeded:
     hint += " [[budgets]] of policy.toml changed"
     if account.ceiling < account.limit and spent + account.reserved + amount <= account.limit:
         hint, retry_after = "the rest is held by other gateway workers: try again shortly", 1
+        if away:
+            hint += " (the collector is away, so none can have what another does not use)"
     whose = f"{budget.scope} {name!r}" if name else budget.scope
     return BudgetExceeded(
         f"the budget of this {whose} has {dollars(spent):.6g} of {budget.usd:.6g} US dollars spent "
-        f"and {dollars(account.reserved):.6g} held for steps under way; "
+        f"and {dollars(held):.6g} held for steps under way; "
         f"this step may cost up to {dollars(amount):.6g}",
         hint=hint,
         budget={

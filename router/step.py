@@ -8,10 +8,10 @@ from typing import Final
 from router import chain, reply, request, roles, shape
 from router.exchange import CLIENT_CLOSED, Exchange
 from router.gateway import Gateway
+from router.lowering import lowered
 from router.patience import CONNECTION
 from router.raising import raised
 from router.request import Endpoint, Receive, Request, Scope, Send
-from router.spending import lowered
 from telemetry.errors import Internal, InvalidRequest, Overloaded, StepError
 from telemetry.records import Context, Decision
 
@@ -39,6 +39,8 @@ async def serve(
         )
         exchange.decision = decide(exchange, asked)
         hangup = Hangup(scope, receive)
+        if exchange.purse is not None:
+            exchange.decision = await lowered(exchange, exchange.decision)
         await chain.walk(exchange, asked, exchange.decision, send, hangup.stop)
     except StepError as error:
         await reply.refuse(exchange, error, send)
@@ -67,7 +69,7 @@ def _internal(exchange: Exchange) -> Internal:
 
 
 def decide(exchange: Exchange, asked: Request) -> Decision:
-    """Return the decision for a step.
+    """Return the decision for a step, and give ``exchange`` what it may spend.
 
     Raises:
         StepError: unknown model, a role or a pin that is not the caller's to use.
@@ -82,7 +84,9 @@ def decide(exchange: Exchange, asked: Request) -> Decision:
         decision_id=exchange.decision_id,
         at_ns=gateway.clock.now_ns(),
     )
-    return lowered(exchange, asked, raised(exchange, asked, decision))
+    decision = raised(exchange, asked, decision)
+    exchange.purse = gateway.spending.purse(exchange, asked, decision)
+    return decision
 
 
 def context_of(exchange: Exchange, asked: Request) -> Context:

@@ -27,6 +27,8 @@ class Claim(msgspec.Struct, kw_only=True, frozen=True):
     reserved: Amount  # by this worker, now
     ceiling: Amount  # how far this worker may go
     wants: Amount = 0  # how much further it would like to
+    needs: Amount = 0  # how much further all steps that wait for room would take it
+    least: Amount = 0  # and the smallest of them; less is of no use to any
 
 
 class Report(msgspec.Struct, kw_only=True, frozen=True):
@@ -47,6 +49,8 @@ class Grant(msgspec.Struct, kw_only=True, frozen=True):
     account: str
     more: int  # to be added to the ceiling
     elsewhere: int  # spent by all others
+    taken: int | None = None  # spent by them or held for their steps, as they said last
+    age_seconds: float = 0.0  # since the one that has been silent for longest said so
 
 
 class Notice(msgspec.Struct, kw_only=True, frozen=True):
@@ -56,6 +60,7 @@ class Notice(msgspec.Struct, kw_only=True, frozen=True):
     limit: int
     day: int | None = None
     ceiling: int | None = None  # go no further than this; None: keep what is needed now
+    needed: int = 0  # steps wait for so much: keep of it only what is in use
 
 
 class Answer(msgspec.Struct, kw_only=True, frozen=True):

@@ -47,10 +47,11 @@ def claim(
     wants: int = 0,
     reserved: int = 0,
     day: int | None = TODAY,
+    waiting: tuple[int, ...] = (),
 ) -> Claim:
     return Claim(
         account="day", limit=LIMIT, day=day, spent=spent, reserved=reserved, ceiling=ceiling,
-        wants=wants,
+        wants=wants, needs=sum(waiting), least=min(waiting, default=0),
     )  # fmt: skip
 
 
@@ -85,6 +86,37 @@ def test_what_a_worker_holds_and_does_not_use_is_asked_back_for_another() -> Non
     assert answer.grants[0].elsewhere == 100
     assert more(desk.say(A, claim(690, ceiling=700, wants=200))) == 150
     assert more(desk.say(A, claim(850, ceiling=850, wants=200))) == 0
+
+
+def test_what_is_too_little_for_any_waiting_step_is_left_to_others() -> None:
+    desk = Desk()
+    desk.say(B, claim(460, ceiling=460))
+    assert more(desk.say(A, claim(490, ceiling=490, wants=100, waiting=(60,)))) == 0
+    assert more(desk.say(A, claim(490, ceiling=490, wants=100, waiting=(50,)))) == 50
+
+
+def test_while_steps_of_others_wait_nobody_gets_more_than_its_own_waiting_steps_need() -> None:
+    desk = Desk()
+    desk.say(B, claim(300, ceiling=300))
+    assert more(desk.say(A, claim(500, wants=300, waiting=(300,)))) == 0
+    (notice,) = desk.say(B, claim(300, ceiling=400)).notices
+    assert notice.needed == 300
+    assert more(desk.say(B, claim(300, ceiling=300, wants=100))) == 0
+    assert more(desk.say(B, claim(300, ceiling=300, wants=150, waiting=(40, 40)))) == 80
+
+
+def test_a_worker_hears_what_others_hold_and_how_long_ago_they_said_so() -> None:
+    desk = Desk()
+    desk.say(C)
+    desk.now += 0.2
+    desk.say(B, claim(100, reserved=30))
+    desk.now += 0.1
+    (grant,) = desk.say(A, claim(400)).grants
+    assert (grant.elsewhere, grant.taken) == (100, 130)
+    assert grant.age_seconds == pytest.approx(0.3)  # C may hold something by now
+    desk.say(C)
+    (grant,) = desk.say(A, claim(400)).grants
+    assert grant.age_seconds == pytest.approx(0.1)
 
 
 def test_a_wish_is_forgotten_when_it_is_not_repeated() -> None:

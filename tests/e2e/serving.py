@@ -28,6 +28,7 @@ ANSWER = {
     "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
 }
 CHUNK = 'data: {"id": "c1", "choices": [{"index": 0, "delta": {"content": "%s"}}]}\n\n'
+ASKED = {"model": "tierwise/planner", "messages": [{"role": "user", "content": "well?"}]}
 FRAMES = [(CHUNK % "y").encode(), (CHUNK % "es").encode(), b"data: [DONE]\n\n"]
 POLICY = """\
 schema = 1
@@ -122,6 +123,7 @@ class Service:
         )
         self.pids: dict[str, int] = {}
         self.address = ""
+        self.console = ""
 
     def event(self, kind: str, name: str | None = None) -> dict[str, Any]:
         """Return the next event of a kind (of one child); remember every pid on the way."""
@@ -135,8 +137,10 @@ class Service:
         raise AssertionError(f"no {kind} came; the log says:\n{self.log()}")
 
     def ready(self) -> Self:
-        """Wait until it says that it is ready, and keep the gateway's address."""
-        self.address = self.event("ready")["addresses"]["gateway"].removeprefix("http://")
+        """Wait until it says that it is ready, and keep where it listens."""
+        addresses = self.event("ready")["addresses"]
+        self.address = addresses["gateway"].removeprefix("http://")
+        self.console = addresses.get("console", "").removeprefix("http://")
         return self
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -152,8 +156,7 @@ class Service:
 
     def step(self) -> int:
         """Send one step; return its status."""
-        body = {"model": "tierwise/planner", "messages": [{"role": "user", "content": "well?"}]}
-        return self.ask("POST", "/v1/chat/completions", body)[0]
+        return self.ask("POST", "/v1/chat/completions", ASKED)[0]
 
     def ends(self) -> int:
         """Return the exit code, once it has ended."""

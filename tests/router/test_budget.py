@@ -92,6 +92,25 @@ def test_a_process_opens_an_account_with_its_share() -> None:
     assert ledger.account("s", limit=100) is found
 
 
+@pytest.mark.parametrize(("needed", "ceiling"), [(0, 30), (40, 30), (75, 25), (200, 10)])
+def test_what_is_kept_for_steps_to_come_gives_way_to_steps_that_wait_elsewhere(
+    needed: int, ceiling: int
+) -> None:
+    ledger = Ledger()
+    found = ledger.account("s", limit=100)
+    assert isinstance(ledger.reserve([found], 10), Hold)
+    found.give_back(needed=needed)  # of 90 unused, twice the latest step is kept
+    assert found.ceiling == ceiling
+
+
+def test_what_is_spent_elsewhere_is_no_room_whatever_the_ceiling() -> None:
+    ledger = Ledger(shares=2)
+    found = ledger.account("s", limit=100)
+    found.elsewhere = 60
+    assert not found.is_full(40)
+    assert found.is_full(41)
+
+
 @pytest.mark.parametrize(("limit", "ceiling"), [(200, 100), (60, 30), (1, 0)])
 def test_a_changed_limit_moves_the_share_with_it(limit: int, ceiling: int) -> None:
     ledger = Ledger(shares=2)

@@ -5,7 +5,7 @@ import json
 import random
 
 import msgspec
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -67,6 +67,27 @@ class Worker(Leases):
             raise TimeoutError("lost on the way back")
         return answer
 
+    def wait(self, account: Account, amount: int) -> None:
+        """Have a step wait for room."""
+        self._waiting.setdefault(account.name, []).append(amount)
+        self.spending.ledger.changed(account)
+
+    def wake(self) -> None:
+        """Let those steps go for which there is room now; the others go on waiting."""
+        for name, amounts in list(self._waiting.items()):
+            account = self.spending.ledger.find(name)
+            assert account is not None
+            for amount in list(amounts):
+                held = self.spending.ledger.reserve([account], amount)
+                if isinstance(held, Hold):
+                    self.holds.append(held)
+                    amounts.remove(amount)
+            if not amounts:
+                del self._waiting[name]
+
+    def waiting(self) -> list[int]:
+        return [amount for amounts in self._waiting.values() for amount in amounts]
+
     def account(self, name: str, day: int | None) -> Account:
         return self.spending.ledger.account(name, limit=LIMIT, day=day)
 
@@ -118,6 +139,11 @@ class Sharing(RuleBasedStateMachine):
             elif not asks or not self._tell(worker):
                 return
 
+    @rule(index=which, name=names, amount=st.sampled_from([1, 50, 100, 300]))
+    def wait(self, index: int, name: str, amount: int) -> None:
+        worker = self.workers[index]
+        worker.wait(worker.account(name, NAMES[name]), amount)
+
     @rule(index=which, share=st.sampled_from([0.0, 0.1, 0.5, 1.0, None]))
     def settle(self, index: int, share: float | None) -> None:
         holds = self.workers[index].holds
@@ -129,12 +155,14 @@ class Sharing(RuleBasedStateMachine):
     def talk(self, index: int, loses: str | None) -> None:
         self.workers[index].loses = loses
         self._tell(self.workers[index])
+        self.workers[index].wake()
 
     @rule()
     def all_talk(self) -> None:
         self.clock.advance(0.25)
         for worker in self.workers:
             self._tell(worker)
+            worker.wake()
 
     @precondition(lambda self: self.wire.ledger is not None)
     @rule(index=which)
@@ -176,6 +204,48 @@ class Sharing(RuleBasedStateMachine):
 
 TestSharing = Sharing.TestCase
 TestSharing.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shared=st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([7, 50, 110]), max_size=8),  # under way
+            st.lists(st.sampled_from([7, 50, 110, 300, 900]), max_size=6),  # waiting
+        ),
+        min_size=WORKERS,
+        max_size=WORKERS,
+    ),
+    seed=st.integers(0, 1_000),
+)
+def test_no_step_waits_for_room_that_is_there(
+    shared: list[tuple[list[int], list[int]]], seed: int
+) -> None:
+    rng = random.Random(seed)
+    clock = ManualClock(start_ns=TODAY * DAY_NS)
+    wire = Wire(clock)
+    wire.start()
+    workers = [Worker(wire, clock, f"worker-{n}") for n in range(WORKERS)]
+    with asyncio.Runner() as runner:
+        for worker in workers:
+            runner.run(worker._tell())
+        clock.advance(WAKING_SECONDS)
+        for worker, (under_way, waiting) in zip(workers, shared, strict=True):
+            account = worker.account("day", TODAY)
+            for amount in under_way:
+                held = worker.spending.ledger.reserve([account], amount)
+                if isinstance(held, Hold):
+                    worker.holds.append(held)
+            for amount in waiting:
+                worker.wait(account, amount)
+        for _ in range(40):
+            for worker in rng.sample(workers, WORKERS):
+                runner.run(worker._tell())
+                worker.wake()
+            clock.advance(0.05)
+    left = LIMIT - sum(worker.used("day") for worker in workers)
+    assert left >= 0
+    assert all(amount > left for worker in workers for amount in worker.waiting())
 
 
 def test_workers_that_talk_can_spend_the_whole_limit_wherever_the_work_is() -> None:

@@ -16,8 +16,8 @@ from telemetry.clock import SystemClock
 from tests.collector.conftest import Running, running
 from tests.collector.program import free_ports, launch
 from tests.harness import until
-from tests.inprocess import Bench
-from tests.router.test_budget_steps import COST, answer, ask, bench_of, budget, post
+from tests.inprocess import Bench, Script
+from tests.router.test_budget_steps import CHAT, COST, answer, ask, bench_of, budget, post
 
 STEPS = 100
 LIMIT = 140_000_000_000  # 100 steps of 0.0014 dollars, in picodollars
@@ -27,10 +27,12 @@ PATIENCE_SECONDS = 20.0
 
 @contextlib.asynccontextmanager
 async def collector(folder: Path) -> AsyncIterator[Running]:
-    """Run a collector whose day is today's."""
-    async with running(folder) as found:
-        found.clock.advance((SystemClock().now_ns() - found.clock.now_ns()) / 1e9)
-        yield found
+    """Run a collector whose day is today's, and which lends soon after its start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collector.budgets.WAKING_SECONDS", 0.3)
+        async with running(folder) as found:
+            found.clock.advance((SystemClock().now_ns() - found.clock.now_ns()) / 1e9)
+            yield found
 
 
 @contextlib.asynccontextmanager
@@ -106,6 +108,105 @@ async def test_two_gateways_spend_the_whole_limit_and_nothing_beyond_it(
         assert refused["spent"] == pytest.approx(STEPS * COST, rel=1e-12)
         spent = [account(bench).spent for bench in (one, two)]
         assert sum(spent) == LIMIT
+
+
+@pytest.mark.parametrize(
+    ("busy", "fit"),
+    [((200, 0), 50), ((100, 100), 50), ((190, 10), 50), ((120, 80), 51), ((60, 60), 1)],
+    ids=["one side", "evenly", "unevenly", "halves of a step", "less than a share each"],
+)
+async def test_of_callers_who_ask_once_exactly_as_many_are_served_as_fit(
+    tmp_path: Path, busy: tuple[int, int], fit: int
+) -> None:
+    limit = budget("role", fit * COST, name="worker")
+    async with (
+        collector(tmp_path) as found,
+        gateway(found.console, limit) as one,
+        gateway(found.console, limit) as two,
+    ):
+        gate = asyncio.Event()
+        for bench in (one, two):
+            whole = answer().pieces
+            bench.upstream.scripts = [Script(pieces=[gate, *whole]) for _ in range(fit)]
+        callers = [
+            asyncio.create_task(post(bench, ask()))
+            for bench, count in zip((one, two), busy, strict=True)
+            for _ in range(count)
+        ]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while sum(caller.done() for caller in callers) < sum(busy) - fit:
+                await asyncio.sleep(0.01)
+        gate.set()
+        statuses = [(await caller).status for caller in callers]
+        assert (statuses.count(200), statuses.count(402)) == (fit, sum(busy) - fit)
+        assert served(one) + served(two) == fit
+        accounts = [*one.gateway.spending.ledger.daily.values()]
+        accounts += two.gateway.spending.ledger.daily.values()
+        assert sum(each.spent for each in accounts) == fit * LIMIT // STEPS
+        assert sum(each.reserved for each in accounts) == 0
+
+
+async def test_what_another_gateway_has_just_settled_is_free_at_once(tmp_path: Path) -> None:
+    limit = budget("role", 2 * COST, name="worker")
+    async with (
+        collector(tmp_path) as found,
+        gateway(found.console, limit) as one,
+        gateway(found.console, limit) as two,
+    ):
+        one.upstream.scripts = [answer(100, 10) for _ in range(20)]  # a tenth of its bound each
+        two.upstream.scripts = [answer(100, 10) for _ in range(20)]
+        # Alone 11 would be served, see test_budget_steps; so many are, whoever asks whom.
+        turns = [one, two, two, one, one, one, two, one, two, two, one]
+        assert [(await post(bench, ask())).status for bench in turns] == [200] * 11
+        assert [(await post(bench, ask())).status for bench in (one, two)] == [402] * 2
+
+
+async def test_a_task_may_spend_all_of_its_cap_through_one_gateway(tmp_path: Path) -> None:
+    cap = budget("task", COST)
+    async with (
+        collector(tmp_path) as found,
+        gateway(found.console, cap) as one,
+        gateway(found.console, cap) as two,
+    ):
+        for bench, session in ((one, "s1"), (two, "s2")):
+            assert (await post(bench, ask(), x_tierwise_session=session)).status == 200
+            assert (await post(bench, ask(), x_tierwise_session=session)).status == 402
+
+
+async def test_the_cheapest_tier_is_left_to_budgets_that_are_really_spent(tmp_path: Path) -> None:
+    soft = budget("role", 2 * COST, "cheapest", name="worker")
+    async with (
+        collector(tmp_path) as found,
+        gateway(found.console, soft) as one,
+        gateway(found.console, soft) as two,
+    ):
+        replies = [await post(bench, ask()) for bench in (one, one, one, two)]
+        assert [reply.headers["x-tierwise-tier"] for reply in replies] == [
+            "mid", "mid", "small", "small"
+        ]  # fmt: skip
+
+
+async def test_a_caller_that_leaves_while_it_waits_for_room_holds_nothing(tmp_path: Path) -> None:
+    limit = budget("role", COST, name="worker")
+    async with (
+        collector(tmp_path) as found,
+        gateway(found.console, limit) as one,
+        gateway(found.console, limit) as two,
+    ):
+        gate, gone = asyncio.Event(), asyncio.Event()
+        one.upstream.scripts = [Script(pieces=[gate, *answer().pieces])]
+        first = asyncio.create_task(post(one, ask()))
+        await until(lambda: one.upstream.sent, what="the first step")
+        asked = two.post(CHAT, ask(), hung_up=gone)
+        second = asyncio.create_task(asked)
+        await until(lambda: two.gateway.spending.ledger.daily, what="the second step")
+        gone.set()
+        await second
+        (_, outcome) = two.kept.pairs[-1]
+        assert (outcome.status, outcome.attempts) == (499, ())
+        assert account(two).reserved == 0
+        gate.set()
+        assert (await first).status == 200
 
 
 async def test_a_session_that_wanders_between_gateways_has_one_budget(tmp_path: Path) -> None:
