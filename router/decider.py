@@ -1,14 +1,19 @@
 """Decides steps: the declared policy, the standing one, and which of both says what to whom."""
 
+import logging
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
+from learning.learner import Declared
 from learning.revision import Revision, Terms
 from learning.serving import Serving
 from learning.standing import Standing
 from router.policy import Policy
-from telemetry.records import Context, Decision
+from telemetry.records import Context, Decision, Reason
+
+logger = logging.getLogger(__name__)
 
 POLICIES_MAX: Final = 8  # versions of the declared policy that are remembered
 
@@ -38,14 +43,22 @@ class Decider:
         self._serving = {}
 
     def decide(self, policy: Policy, context: Context, *, decision_id: str, at_ns: int) -> Decision:
-        """Decide one step under ``policy``; raises what ``Policy.route`` raises."""
-        serving = self.serving(policy)
+        """Decide one step under ``policy``; raises what ``Policy.route`` raises.
+
+        Where it cannot be told who serves, the declared arm does, for the reason FALLBACK.
+        """
+        try:
+            serving = self.serving(policy)
+            learner = serving.learner(context.session or context.plan or decision_id)
+            pin = serving.pin(context.role)
+        except Exception:  # a fault of ours in here must not cost the step
+            logger.exception("step %s is served as declared", decision_id)
+            decision = policy.decide(
+                context, decision_id=decision_id, at_ns=at_ns, learner=Declared()
+            )
+            return replace(decision, reason=Reason.FALLBACK)
         return policy.decide(
-            context,
-            decision_id=decision_id,
-            at_ns=at_ns,
-            learner=serving.learner(context.session or context.plan or decision_id),
-            pin=serving.pin(context.role),
+            context, decision_id=decision_id, at_ns=at_ns, learner=learner, pin=pin
         )
 
     def serving(self, policy: Policy) -> Serving:

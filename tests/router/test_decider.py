@@ -158,6 +158,24 @@ def test_the_policys_own_pin_comes_before_one_at_run_time() -> None:
 # When the declared policy changes
 
 
+def test_a_fault_of_ours_in_who_serves_leaves_the_declared_arm_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Standing):
+        @property
+        def revision(self) -> Revision | None:
+            raise RuntimeError("no such thing")
+
+    built = policy(ROLES)
+    made = taught(object.__new__(Broken))
+    decision = decide(made, built, id_="d-1")
+    assert (str(decision.arm), decision.reason) == ("mid/step", Reason.FALLBACK)
+    assert (decision.propensity, decision.revision) == (1.0, "declared")
+    assert "d-1" in caplog.text
+    made.take(Standing(revision=revision(built, mid_step=1.0)))
+    assert decide(made, built).reason is not Reason.FALLBACK
+
+
 def test_a_policy_that_was_never_seen_makes_all_roles_declared() -> None:
     made = taught(Standing(revision=replace(revision(policy(LEARNER)), policy_hash="unseen")))
     assert decide(made, policy(LEARNER)).revision == "declared"
