@@ -1,6 +1,7 @@
 """Latency in buckets 5 % wide, so that quantiles add up over minutes, roles and tiers."""
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 GROWTH: Final = 1.05
@@ -22,3 +23,17 @@ def bucket(nanoseconds: int) -> int:
 def seconds(number: int) -> float:
     """Return the middle of a bucket in seconds; it is within 2.5 % of what the bucket holds."""
     return GROWTH ** (number - 0.5) / 1e3 if number else 0.001
+
+
+def quantile(counts: Mapping[int, float], share: float) -> int | None:
+    """Return the bucket that holds the quantile of ``counts`` by bucket; None without any.
+
+    >>> quantile({3: 1.0, 7: 18.0, 9: 1.0}, 0.95), quantile({}, 0.5)
+    (7, None)
+    """
+    wanted, below = share * sum(counts.values()), 0.0
+    for number in sorted(counts):
+        below += counts[number]
+        if below >= wanted:
+            return number
+    return max(counts, default=None)  # rounding of weights left a breath to go

@@ -137,24 +137,6 @@ SELECT role, tier, sum(calls)::BIGINT AS calls, sum(weighted) AS weighted,
   sum(foreign_quality_sum) AS foreign_quality_sum
 FROM rollups WHERE minute >= $from AND minute < $to GROUP BY role, tier
 """
-# Quantiles of latency, by role and tier and (``whole``) by role.
-BOARD_LATENCY: Final = """
-WITH tiers AS MATERIALIZED (
-  SELECT role, tier, bucket, sum(calls) AS calls
-  FROM rollups_latency WHERE minute >= $from AND minute < $to GROUP BY role, tier, bucket
-), counts AS (
-  SELECT role, tier, bucket, false AS whole, calls FROM tiers
-  UNION ALL SELECT role, NULL, bucket, true, sum(calls) FROM tiers GROUP BY role, bucket
-), reached AS (
-  SELECT role, tier, whole, bucket,
-    sum(calls) OVER (PARTITION BY role, tier, whole ORDER BY bucket) AS below,
-    sum(calls) OVER (PARTITION BY role, tier, whole) AS total
-  FROM counts
-)
-SELECT role, tier, whole, min(bucket) FILTER (below >= 0.5 * total) AS p50,
-  min(bucket) FILTER (below >= 0.95 * total) AS p95
-FROM reached GROUP BY role, tier, whole
-"""
 BOARD_DECISIONS: Final = """
 SELECT role, sum(decisions)::BIGINT AS decisions, sum(escalated)::BIGINT AS escalated,
   sum(abstained)::BIGINT AS abstained, sum(failed)::BIGINT AS failed,

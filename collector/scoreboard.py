@@ -1,13 +1,13 @@
 """Spend and quality by role and tier over a window, from roll-ups alone."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from collector import queries
-from collector.latency import seconds
+from collector import latency_queries, queries
+from collector.latency import quantile, seconds
 from collector.store import Rows, Store
 
 MINUTE_NS: Final = queries.MINUTE_NS
@@ -114,12 +114,7 @@ def scoreboard(store: Store, *, now_ns: int, window_seconds: float) -> Scoreboar
     start = max((now_ns - int(window_seconds * 1e9)) // MINUTE_NS, 0)
     window = {"from": start, "to": to}
     calls = store.read(queries.BOARD_CALLS, window)
-    latency = {
-        (row["role"], row["tier"], row["whole"]): Latency(
-            p50=_middle(row["p50"]), p95=_middle(row["p95"])
-        )
-        for row in store.read(queries.BOARD_LATENCY, window)
-    }
+    latency = _latencies(store.read(latency_queries.BOARD, latency_queries.board_bounds(start, to)))
     decisions = {row["role"]: row for row in store.read(queries.BOARD_DECISIONS, window)}
     tasks = {row["role"]: row for row in store.read(queries.BOARD_TASKS, window)}
     biased = store.read(queries.BIASED, {"since": start * MINUTE_NS})[0]["spans"]
@@ -153,6 +148,23 @@ def scoreboard(store: Store, *, now_ns: int, window_seconds: float) -> Scoreboar
         biased_spans=biased,
         roles=tuple(boards),
     )
+
+
+def _latencies(rows: Rows) -> Latencies:
+    """Return quantiles by role and tier and, marked as whole, by role."""
+    found: dict[tuple[str | None, str | None, bool], Latency] = {}
+    roles: dict[str | None, Counter[int]] = defaultdict(Counter)
+    for row in rows:
+        counts = dict(zip(row["buckets"], row["calls"], strict=True))
+        found[row["role"], row["tier"], False] = _latency(counts)
+        roles[row["role"]].update(counts)
+    for role, whole in roles.items():
+        found[role, None, True] = _latency(whole)
+    return found
+
+
+def _latency(counts: Mapping[int, float]) -> Latency:
+    return Latency(p50=_middle(quantile(counts, 0.5)), p95=_middle(quantile(counts, 0.95)))
 
 
 def _role_board(
