@@ -31,6 +31,7 @@ _COST: Final = SLOTS["cost"]
 _CURRENCY: Final = SLOTS["currency"]
 _COST_SOURCE: Final = SLOTS["cost_source"]
 _CACHE_HIT: Final = SLOTS["cache_hit"]
+_RELAYED: Final = SLOTS["relayed_decision"]
 _CONVERSATION: Final = SLOTS["conversation"]
 _FIRST_CHUNK: Final = SLOTS["first_chunk"]
 _FIRST_CHUNK_MS: Final = SLOTS["first_chunk_ms"]
@@ -103,12 +104,16 @@ def call_row(
     slots = reading.slots
     writer = dialect(frame, reading.bits, slots)
     tokens = call_tokens(slots)
+    if writer == "litellm" and not tokens.input and not tokens.output:
+        tokens = Tokens(input=None, output=None)  # it says 0 where a stream told no usage
     role, role_from = _role(slots)
     requested = slots[_REQUESTED]
     served = slots[_SERVED] or (requested if writer == "langfuse" else None)
     cost, source, reported = _cost(slots, tokens, (served, requested), writer, pricing=pricing)
     latency = frame.end_ns - frame.start_ns
     shadow_of = slots[_SHADOW]
+    relayed = writer != "tierwise" and slots[_RELAYED] is not None
+    aside = "shadow" if shadow_of is not None else "duplicate" if relayed else None
     first_chunk = slots[_FIRST_CHUNK]
     if first_chunk is None and slots[_FIRST_CHUNK_MS] is not None:
         first_chunk = slots[_FIRST_CHUNK_MS] / 1e3
@@ -117,8 +122,7 @@ def call_row(
         start_ns=frame.start_ns, end_ns=frame.end_ns, received_ns=frame.received_ns,
         name=frame.name, status=frame.status, error_type=slots[_ERROR], service=frame.service,
         scope=frame.scope, dialect=writer, operation=operation, role=role, role_from=role_from,
-        awaits=frame.parent_id, counted=shadow_of is None,
-        uncounted_reason=None if shadow_of is None else "shadow",
+        awaits=frame.parent_id, counted=aside is None, uncounted_reason=aside,
         tier=slots[_TIER],
         mode=slots[_MODE], plan=slots[_PLAN],
         task=slots[_CONVERSATION] or frame.trace_id, provider=slots[_PROVIDER],

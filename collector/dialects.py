@@ -61,6 +61,7 @@ def _field(name: str, kind: Kind, **keys: str) -> Field:
 
 
 _USAGE: Final = "langfuse.observation.usage_details#"
+_LITELLM: Final = "metadata.usage_object#"
 _TEXT, _COUNT, _NUMBER = Kind.TEXT, Kind.COUNT, Kind.NUMBER
 
 FIELDS: Final[tuple[Field, ...]] = (
@@ -96,7 +97,7 @@ FIELDS: Final[tuple[Field, ...]] = (
         openllmetry="traceloop.association.properties.tier",
         langfuse="langfuse.observation.metadata.tier",
         vercel="ai.telemetry.metadata.tier",
-        litellm="metadata.tier",
+        litellm="metadata.tier metadata.requester_metadata#tier",
     ),
     _field("mode", _TEXT, tierwise="tierwise.mode"),
     _field("plan", _TEXT, tierwise="tierwise.plan"),
@@ -164,6 +165,7 @@ FIELDS: Final[tuple[Field, ...]] = (
         vercel="ai.usage.cachedInputTokens ai.usage.inputTokenDetails.cacheReadTokens",
         pydantic_ai="gen_ai.usage.details.cache_read_tokens "
         "gen_ai.usage.details.cache_read_input_tokens",
+        litellm=f"{_LITELLM}prompt_tokens_details.cached_tokens",
         coding_agent="cache_read_tokens cached_token_count cached_content_token_count",
     ),
     _field(
@@ -179,7 +181,9 @@ FIELDS: Final[tuple[Field, ...]] = (
         "ai.response.providerMetadata#anthropic.cacheCreationInputTokens",
         pydantic_ai="gen_ai.usage.details.cache_write_tokens "
         "gen_ai.usage.details.cache_creation_input_tokens",
-        coding_agent="cache_creation_tokens",
+        litellm=f"{_LITELLM}prompt_tokens_details.cache_creation_tokens "
+        f"{_LITELLM}cache_creation_input_tokens",
+        coding_agent="cache_creation_tokens cache_write_token_count",
     ),
     _field(
         "reasoning",
@@ -191,6 +195,7 @@ FIELDS: Final[tuple[Field, ...]] = (
         langfuse=f"{_USAGE}output_reasoning_tokens",
         vercel="ai.usage.reasoningTokens ai.usage.outputTokenDetails.reasoningTokens",
         pydantic_ai="gen_ai.usage.details.reasoning_tokens",
+        litellm=f"{_LITELLM}completion_tokens_details.reasoning_tokens",
         coding_agent="reasoning_token_count",
     ),
     # Gemini CLI counts thoughts outside the output tokens.
@@ -212,6 +217,12 @@ FIELDS: Final[tuple[Field, ...]] = (
     _field("currency", _TEXT, semconv="gen_ai.usage.cost.currency"),
     _field("cost_source", _TEXT, semconv="gen_ai.usage.cost.source"),
     _field("cache_hit", _TEXT, litellm="hidden_params#cache_key"),
+    # An answer of our own gateway, told of by the client that asked it.
+    _field(
+        "relayed_decision",
+        _TEXT,
+        litellm="hidden_params#additional_headers.llm_provider-x-tierwise-decision",
+    ),
     _field(
         "finish_reason",
         Kind.FIRST,
@@ -306,6 +317,7 @@ OBJECTS: Final = (
     "ai.response.providerMetadata",
     "metadata",
     "metadata.requester_metadata",
+    "metadata.usage_object",
     "hidden_params",
 )
 

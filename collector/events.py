@@ -20,8 +20,9 @@ from telemetry import names
 
 EVALUATION: Final = "gen_ai.evaluation.result"
 BODY_CHARS_MAX: Final = 16_384
-# Events of coding agents whose short name their records carry in ``event.name``.
-_AGENT_PREFIXES: Final = ("claude_code.", "codex.", "gemini_cli.")
+# What the events of coding agents begin with, and whose models they call unless they say so.
+_AGENTS: Final = {"claude_code.": "anthropic", "codex.": "openai", "gemini_cli.": "gcp.gemini"}
+_AGENT_PREFIXES: Final = tuple(_AGENTS)
 
 
 class Record(msgspec.Struct, kw_only=True, gc=False):
@@ -139,17 +140,23 @@ def _add_record(batch: Batch, record: Record, reception: decode.Reception) -> No
 
 
 def _event_name(record: Record) -> str | None:
-    """Return the event's full name; older senders put it in an attribute or in the body."""
+    """Return the event's full name.
+
+    Coding agents put it in the body or in an attribute; Codex calls its records by lines of its
+    own source besides.
+    """
     if record.body is not None and record.body.startswith(_AGENT_PREFIXES):
         return record.body[:VALUE_CHARS_MAX]
-    named = record.event_name or record.reading.extra.get("event.name")
-    return named if isinstance(named, str) else None
+    named = record.reading.extra.get("event.name")
+    if isinstance(named, str) and named.startswith(_AGENT_PREFIXES):
+        return named
+    return record.event_name or (named if isinstance(named, str) else None)
 
 
 def add_evaluation(batch: Batch, record: Record, now_ns: int) -> None:
     """Add an evaluation that came as a log record."""
     slots = record.reading.slots
-    name = slots[SLOTS["evaluation_name"]]
+    name, chance = slots[SLOTS["evaluation_name"]], slots[SLOTS["evaluation_chance"]]
     if name is None or not speaks(slots):
         batch.reject(Refusal.VALUE)
         return
@@ -157,12 +164,21 @@ def add_evaluation(batch: Batch, record: Record, now_ns: int) -> None:
         evaluation_row(
             slots,
             name=name,
-            source="check" if record.scope == names.SCOPE else "event",
+            # A word of ours that names its chance is a grader's, who judges as others do.
+            source="check" if record.scope == names.SCOPE and chance is None else "event",
             time_ns=record.time_ns,
             received_ns=now_ns,
             target=(record.trace_id, record.span_id),
         )
     )
+
+
+def _provider(record: Record) -> str | None:
+    """Return whose models an agent calls; Claude Code says when that is not its maker."""
+    if record.reading.extra.get("anthropic.provider", "firstParty") != "firstParty":
+        return None
+    assert record.event_name is not None
+    return _AGENTS.get(record.event_name.partition(".")[0] + ".")
 
 
 def _add_agent_call(
@@ -182,6 +198,8 @@ def _add_agent_call(
     usage = ("input_tokens", "uncached_tokens", "output_tokens", "error_type")
     if operation is None or all(slots[SLOTS[name]] is None for name in usage):
         return  # one of the many events that are no finished call
+    if slots[SLOTS["provider"]] is None:
+        slots[SLOTS["provider"]] = _provider(record)
     session = slots[SLOTS["conversation"]] or digest
     duration_ns = int((slots[SLOTS["duration_ms"]] or 0.0) * 1e6)
     trace_id = record.trace_id or hashlib.blake2b(session.encode(), digest_size=16).hexdigest()

@@ -2,9 +2,10 @@
 
 A call's role is its own, else that of its nearest ancestor. A call that holds another call is an
 instrumentation layer around it and counts for nothing, and of two calls of one trace with one
-response id only one counts. Children usually arrive before their parents, often minutes before,
-so every answer stays open until the root is seen; what was found out about calls that are stored
-already leaves as corrections. The outcome does not depend on the order of arrival.
+response id only one counts, and so does a call that our own gateway made for somebody who tells
+of it too. Children usually arrive before their parents, often minutes before, so every answer stays
+open until the root is seen; what was found out about calls that are stored already leaves as
+corrections. The outcome does not depend on the order of arrival.
 """
 
 from collections import OrderedDict
@@ -13,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from collector.relayed import Key, Relayed
 from collector.rows import Batch, CallRow, DecisionRow, SpanRow
 
 NODES_MAX: Final = 131_072
@@ -20,8 +22,6 @@ OPEN_MAX: Final = 65_536
 GROUPS_MAX: Final = 65_536
 STEPS_MAX: Final = 128
 OWN_STRENGTH: Final = 100  # of calls of our own gateway
-
-Key = tuple[str, str]  # trace id, span id
 
 
 class Node(msgspec.Struct, gc=False):
@@ -45,16 +45,17 @@ class Open(msgspec.Struct, gc=False):
     strength: int  # of two doubles the stronger counts
     group: Key | None  # calls of the same trace and response id
     row: CallRow | None  # while it is not stored yet
+    relayed: bool = False  # our own gateway made it and tells of it
 
     @property
     def counted(self) -> bool:
-        return not self.nested and not self.duplicate
+        return not (self.nested or self.duplicate or self.relayed)
 
     @property
     def uncounted_reason(self) -> str | None:
         if self.nested:
             return "nested"
-        return "duplicate" if self.duplicate else None
+        return "duplicate" if self.duplicate or self.relayed else None
 
 
 class Lineage:
@@ -66,10 +67,11 @@ class Lineage:
         self._waiting: dict[Key, list[Key]] = {}
         self._groups: OrderedDict[Key, list[Key]] = OrderedDict()
         self._changed: dict[Key, Open] = {}
+        self._relayed = Relayed()
 
     def apply(self, batches: Sequence[Batch]) -> list[Open]:
         """Complete the calls of ``batches`` in place; return what changed on stored calls."""
-        calls = [call for batch in batches for call in batch.calls if call.shadow_of is None]
+        calls = [call for batch in batches for call in batch.calls if call.counted]
         arrived = [self._arrive(span) for batch in batches for span in batch.spans]
         arrived += [self._arrive(made) for batch in batches for made in batch.decisions]
         arrived += [self._arrive_call(call) for call in calls]
@@ -84,6 +86,7 @@ class Lineage:
         for entry, call in zip(fresh, calls, strict=True):
             if call.response_id is not None:
                 self._join(entry, call.response_id)
+            self._pair(call)
         return self._settle(fresh)
 
     def restore(self, nodes: Iterable[tuple[Key, Node]], calls: Iterable[CallRow]) -> None:
@@ -98,6 +101,7 @@ class Lineage:
             self._walk(entry)
             if call.response_id is not None:
                 self._join(entry, call.response_id)
+            self._pair(call)
         self._changed.clear()
 
     def _arrive(self, row: SpanRow | DecisionRow) -> Key:
@@ -185,6 +189,14 @@ class Lineage:
             members.append(entry.key)
         if len(members) > 1:
             self._elect(members)
+
+    def _pair(self, call: CallRow) -> None:
+        """Take what others tell of our own gateway's calls out of the count."""
+        for key in self._relayed.take(call):
+            entry = self._open.get(key)
+            if entry is not None and not entry.relayed:
+                entry.relayed = True
+                self._changed[key] = entry
 
     def _elect(self, members: Sequence[Key]) -> None:
         """Let the strongest call of a group count; calls of our own gateway always do."""

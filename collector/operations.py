@@ -31,7 +31,19 @@ CONTENT_MARKS: Final = (
     "document.content",
     "body",
     "user_input",
+    "tool_input",
+    "tool_parameters",
+    "tool_result",
 )
+CONTENT_KEYS: Final = frozenset({"response"})  # whole keys; this is Claude Code's answer
+# LiteLLM's raw spans: llm.{provider}.{member of that provider's own request or answer}.
+RAW_PREFIX: Final = "llm."
+RAW_MEMBERS: Final = frozenset(
+    (
+        "choices", "content", "candidates", "contents", "input", "instructions", "output", "system",
+        "text", "tools", "functions", "documents", "query", "data", "reasoning",
+    )
+)  # fmt: skip
 
 # What an operation's name means: one model call of its own, or work that holds such calls.
 CALLS: Final[dict[str, str]] = {
@@ -90,3 +102,11 @@ def scope_dialect(scope: str) -> str | None:
         if scope == prefix or (len(prefix) > 6 and scope.startswith(prefix)):
             return dialect
     return None
+
+
+@lru_cache(maxsize=4_096)
+def is_content(key: str) -> bool:
+    """Say whether an attribute's key marks it as the text of a prompt or an answer."""
+    if key in CONTENT_KEYS or any(mark in key for mark in CONTENT_MARKS):
+        return True
+    return key.startswith(RAW_PREFIX) and key.rpartition(".")[2] in RAW_MEMBERS

@@ -1,9 +1,9 @@
 """Reads the attributes of one span or record, in protobuf or JSON, into canonical slots."""
 
+import ast
 import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import msgspec
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from collector.dialects import FIELDS, RULES, SLOTS, UNRANKED, Kind, Rule
-from collector.operations import CONTENT_MARKS
+from collector.operations import is_content
 
 ATTRIBUTES_MAX: Final = 1_024  # per span; more are not looked at
 EXTRA_KEYS_MAX: Final = 64
@@ -19,6 +19,7 @@ EXTRA_BYTES_MAX: Final = 4_096
 VALUE_CHARS_MAX: Final = 256
 TEXT_CHARS_MAX: Final = 256
 OBJECT_CHARS_MAX: Final = 65_536
+SPELLED_CHARS_MAX: Final = 8_192
 NESTING_MAX: Final = 4
 ITEMS_MAX: Final = 32
 COUNT_MAX: Final = 10**12
@@ -235,12 +236,11 @@ def _open(key: str, text: Any, slots: list[Any], ranks: bytearray) -> int:
     """Look the members of a JSON object up, two levels deep; return how many were unreadable."""
     members: Any = text
     if isinstance(text, str):
-        if len(text) > OBJECT_CHARS_MAX:
-            return 1
-        try:
-            members = msgspec.json.decode(text)
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            return 1
+        if not text:
+            return 0
+        members = _members(text)
+        if members is None:
+            return int(text != "null")
     if not isinstance(members, Mapping):
         return 0
     unreadable = 0
@@ -254,6 +254,21 @@ def _open(key: str, text: Any, slots: list[Any], ranks: bytearray) -> int:
                 if rule is not None:
                     unreadable += _place(rule, leaf, slots, ranks)
     return unreadable
+
+
+def _members(text: str) -> Any:
+    """Return the object that stands in ``text`` as JSON or as Python writes it, else None.
+
+    LiteLLM sends dictionaries as ``str`` makes them.
+    """
+    if len(text) > OBJECT_CHARS_MAX:
+        return None
+    try:
+        if text.startswith("{'") and len(text) <= SPELLED_CHARS_MAX:
+            return ast.literal_eval(text)
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
 
 
 def coerce(value: Any, kind: Kind) -> Any:
@@ -325,12 +340,6 @@ def _listed(value: Any, kind: Kind) -> str | None:
 
 def _keep(extra: dict[str, Any], key: str, found: Any) -> None:
     extra[key[:TEXT_CHARS_MAX]] = found[:VALUE_CHARS_MAX] if isinstance(found, str) else found
-
-
-@lru_cache(maxsize=4_096)
-def is_content(key: str) -> bool:
-    """Say whether an attribute's key marks it as the text of a prompt or an answer."""
-    return any(mark in key for mark in CONTENT_MARKS)
 
 
 def _plain_proto(value: Any, depth: int = 0) -> Any:

@@ -181,3 +181,55 @@ def _descends(
         if number == ancestor:
             return True
     return False
+
+
+def own(trace: Trace, number: int, **more: str | int) -> None:
+    """An attempt of our gateway, in a trace of its own."""
+    attributes = {"tierwise.decision.id": f"d{number}", "tierwise.attempt": 1, **more}
+    trace.call(attributes, span_id=ids(number), trace_id=number.to_bytes(16, "big"))
+
+
+def test_a_client_s_word_of_a_call_that_our_gateway_made_does_not_count_again() -> None:
+    told, made = Trace(), Trace()
+    told.call({"gen_ai.response.id": "r1"}, span_id=ids(1))
+    own(made, 2, **{"gen_ai.response.id": "r1"})
+    for batches in ([told, made], [made, told]):
+        found = arrive([decoded(trace) for trace in batches])
+        assert found[ids(1).hex()] == Seen(None, None, False, "duplicate")
+        assert found[ids(2).hex()].counted
+
+
+def test_two_strangers_with_one_response_id_in_two_traces_both_count() -> None:
+    trace = Trace()
+    for number in (1, 2):
+        named = {"gen_ai.response.id": "chatcmpl-1"}
+        trace.call(named, span_id=ids(number), trace_id=number.to_bytes(16, "big"))
+    found = arrive([decoded(trace)])
+    assert [found[ids(number).hex()].counted for number in (1, 2)] == [True, True]
+
+
+def test_a_response_id_with_other_usage_or_at_another_time_is_another_call() -> None:
+    told, made = Trace(), Trace()
+    told.call({"gen_ai.response.id": "r"}, span_id=ids(1), tokens=(7, 7))
+    told.call({"gen_ai.response.id": "r"}, span_id=ids(2), trace_id=b"2" * 16, seconds=11.1)
+    own(made, 3, **{"gen_ai.response.id": "r"})
+    found = arrive([decoded(told), decoded(made)])
+    assert [found[ids(number).hex()].counted for number in (1, 2, 3)] == [True, True, True]
+
+
+def test_a_session_s_name_says_nothing_about_calls_that_no_coding_agent_made() -> None:
+    told, made = Trace(), Trace()
+    told.call({"gen_ai.conversation.id": "s"}, span_id=ids(1))
+    own(made, 2, **{"gen_ai.conversation.id": "s"})
+    found = arrive([decoded(told), decoded(made)])
+    assert [found[ids(number).hex()].counted for number in (1, 2)] == [True, True]
+
+
+def test_a_client_that_hands_our_decision_on_tells_of_our_call() -> None:
+    trace = Trace(scope="litellm")
+    headers = '{"additional_headers": {"llm_provider-x-tierwise-decision": "d"}}'
+    trace.call({"hidden_params": headers, "gen_ai.response.id": "own"}, span_id=ids(1))
+    trace.call({"hidden_params": '{"additional_headers": {}}'}, span_id=ids(2))
+    found = arrive([decoded(trace)])
+    assert found[ids(1).hex()] == Seen(None, None, False, "duplicate")
+    assert found[ids(2).hex()].counted
