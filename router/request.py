@@ -42,6 +42,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
 HEADER_BYTES_MAX: Final = 65_536  # what most providers refuse too
 SESSION_HEADERS: Final = (
     b"x-tierwise-session", b"x-session-id", b"x-conversation-id", b"x-claude-code-session-id",
+    b"session-id",  # Codex
 )  # fmt: skip
 
 

@@ -281,6 +281,7 @@ async def test_a_role_is_read_from_the_first_source_that_names_one(
         ({"x-session-id": "b", "x-conversation-id": "c"}, {}, "b"),
         ({"x-conversation-id": "c"}, {"session_id": "d"}, "c"),
         ({"x-claude-code-session-id": "e"}, {}, "e"),
+        ({"session-id": "f"}, {}, "f"),
         ({}, {"session_id": "d"}, "d"),
         ({"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}, {}, "ab" * 16),
         ({}, {}, None),
