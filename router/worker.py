@@ -181,7 +181,8 @@ def _exporter(
     environment: Mapping[str, str],
 ) -> Exporter:
     token_env = config.collector.token_env
-    address = Address.parse(config.collector.otlp_http, where="collector.otlp_http")
+    key = "otlp_grpc" if config.telemetry.protocol == "grpc" else "otlp_http"
+    address = Address.parse(getattr(config.collector, key), where=f"collector.{key}")
     return Exporter(
         config.telemetry,
         collector=address.reachable.url,

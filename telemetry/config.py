@@ -6,6 +6,7 @@ from pydantic import Field
 
 from telemetry.configfile import Section
 
+Protocol = Literal["http/protobuf", "grpc"]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -13,9 +14,8 @@ class EndpointConfig(Section):
     """One more OTLP endpoint that gets every span the caller wants sampled."""
 
     endpoint: str = Field(description="base URL; `/v1/traces` is added for HTTP")
-    protocol: Literal["http/protobuf", "grpc"] = Field(
-        "http/protobuf", description="OTLP over HTTP or over gRPC"
-    )
+    protocol: Protocol = Field("http/protobuf", description="OTLP over HTTP or over gRPC")
+    gzip: bool = Field(False, description="compress requests: about a thirtieth of the bytes")
     headers_env: str | None = Field(
         None,
         description="environment variable that holds extra headers as `key=value,key=value`",
@@ -25,8 +25,12 @@ class EndpointConfig(Section):
 class TelemetryConfig(Section):
     """Spans, metrics and what may stand in them."""
 
+    protocol: Protocol = Field(
+        "http/protobuf",
+        description="how steps reach the collector: at its `otlp_http`, or at its `otlp_grpc`",
+    )
     endpoints: tuple[EndpointConfig, ...] = Field(
-        (), description="OTLP endpoints beside the collector", max_length=8
+        (), description="OTLP endpoints beside the collector", max_length=64
     )
     baggage: tuple[str, ...] = Field(
         (), description="W3C baggage keys that are copied onto the route span", max_length=16

@@ -6,14 +6,12 @@ Exporter"), so a process that already exports elsewhere needs no further setting
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from telemetry.config import TelemetryConfig
+from telemetry.config import Protocol, TelemetryConfig
 from telemetry.errors import ConfigError
 from telemetry.otlp import Signal
-
-Protocol = Literal["http/protobuf", "grpc"]
 
 COLLECTOR: Final = "collector"
 TIMEOUT_SECONDS: Final = 10.0
@@ -33,11 +31,16 @@ class Target:
     everything: bool = False  # also what the caller did not want sampled
 
 
-def collector_target(address: str, *, token: str | None = None) -> Target:
-    """Return the collector at base URL ``address``, which gets every step."""
-    headers = {"authorization": f"Bearer {token}"} if token else {}
+def collector_target(
+    address: str, *, token: str | None = None, protocol: Protocol = "http/protobuf"
+) -> Target:
+    """Return the collector at ``address``, which takes ``protocol`` there and gets every step."""
     return Target(
-        name=COLLECTOR, addresses=_below(address, "http/protobuf"), headers=headers, everything=True
+        name=COLLECTOR,
+        protocol=protocol,
+        addresses=_below(address, protocol),
+        headers={"authorization": f"Bearer {token}"} if token else {},
+        everything=True,
     )
 
 
@@ -66,6 +69,7 @@ def other_targets(
                 protocol=entry.protocol,
                 addresses=_below(entry.endpoint, entry.protocol),
                 headers=parse_headers(headers, source=entry.headers_env or ""),
+                gzip=entry.gzip,
             )
         )
     own = set(collector.addresses.values()) if collector else set()

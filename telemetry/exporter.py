@@ -83,7 +83,7 @@ class _Pile:
 class Exporter:
     """Sends every step to the collector, and sampled steps to all other endpoints.
 
-    ``collector`` is the base URL of its OTLP/HTTP side, or None. ``state_dir`` holds the spool.
+    ``collector`` is where it takes ``config.protocol``, or None. ``state_dir`` holds the spool.
     ``worker`` tells apart the workers that share it. All methods belong on one event loop.
 
     Raises:
@@ -107,7 +107,9 @@ class Exporter:
         self._tools = Tools(clock, rng, meters)
         self._meters = meters
         self._clock = clock
-        own = collector_target(collector, token=collector_token) if collector else None
+        own = None
+        if collector:
+            own = collector_target(collector, token=collector_token, protocol=config.protocol)
         self._targets = [own] if own else []
         self._targets += other_targets(config, env, collector=own)
         self._baggage = _free_keys(config.baggage)

@@ -32,6 +32,8 @@ _RETRYABLE_CODES = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
 )
 _ANSWER_BYTES_MAX = 65_536
+# gRPC waits two minutes before it looks whether a server that was long away is back.
+_GRPC_OPTIONS: Final = (("grpc.max_reconnect_backoff_ms", 5_000),)
 _MESSAGE_CHARS_MAX = 200
 _RESPONSES: Final[Mapping[Signal, tuple[type[Message], str]]] = {
     Signal.TRACES: (trace_service_pb2.ExportTraceServiceResponse, "rejected_spans"),
@@ -140,9 +142,9 @@ class GrpcTransport:
             if channel is None:
                 host = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
                 channel = (
-                    grpc.aio.secure_channel(host, grpc.ssl_channel_credentials())
+                    grpc.aio.secure_channel(host, grpc.ssl_channel_credentials(), _GRPC_OPTIONS)
                     if parts.scheme == "https"
-                    else grpc.aio.insecure_channel(host)
+                    else grpc.aio.insecure_channel(host, _GRPC_OPTIONS)
                 )
                 self._channels[parts.netloc] = channel
             self._calls[signal] = channel.unary_unary(_METHODS[signal])

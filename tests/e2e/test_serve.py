@@ -166,8 +166,11 @@ def test_the_collector_alone_is_started_again_and_ends_well(start: Start) -> Non
     assert service.ends() == 130
 
 
-def test_spans_of_a_step_reach_the_collector_beside_the_gateway(start: Start) -> None:
-    service = start("serve", *FREE_COLLECTOR)
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_spans_of_a_step_reach_the_collector_beside_the_gateway(
+    start: Start, protocol: str
+) -> None:
+    service = start("serve", *FREE_COLLECTOR, more=f'[telemetry]\nprotocol = "{protocol}"\n')
     addresses = service.event("ready")["addresses"]
     service.address = addresses["gateway"].removeprefix("http://")
     assert service.step() == 200

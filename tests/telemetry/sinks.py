@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 from aiohttp import web
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
@@ -128,14 +128,25 @@ class _TraceService(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
+class _LogsService(logs_service_pb2_grpc.LogsServiceServicer):
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    async def Export(self, request: Any, context: Any) -> Any:
+        self._sink.requests.append(("logs", request))
+        return logs_service_pb2.ExportLogsServiceResponse()
+
+
 @asynccontextmanager
-async def grpc_sink(codes: Sequence[Any] = ()) -> AsyncIterator[Sink]:
-    """Serve traces over gRPC; the first calls are answered with ``codes``."""
+async def grpc_sink(codes: Sequence[Any] = (), *, port: int = 0) -> AsyncIterator[Sink]:
+    """Serve traces and logs over gRPC; the first calls for traces are answered with ``codes``."""
     sink = Sink()
     server = grpc.aio.server()
     add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
     add(_TraceService(sink, codes), server)
-    sink.port = server.add_insecure_port("127.0.0.1:0")
+    add = logs_service_pb2_grpc.add_LogsServiceServicer_to_server
+    add(_LogsService(sink), server)
+    sink.port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
         yield sink

@@ -19,6 +19,19 @@ def test_the_collector_gets_everything_at_its_three_paths() -> None:
     assert target.headers == {"authorization": "Bearer t"}
 
 
+def test_the_collector_may_be_reached_over_grpc() -> None:
+    target = collector_target("http://127.0.0.1:4317", token="t", protocol="grpc")
+    assert (target.protocol, target.everything) == ("grpc", True)
+    assert set(target.addresses.values()) == {"http://127.0.0.1:4317"}
+    assert target.headers == {"authorization": "Bearer t"}
+
+
+def test_an_endpoint_of_the_file_may_be_sent_compressed_requests() -> None:
+    entry = EndpointConfig(endpoint=EVERYWHERE, gzip=True)
+    (target,) = other_targets(TelemetryConfig(endpoints=(entry,)), {}, collector=None)
+    assert target.gzip
+
+
 def test_endpoints_of_the_file_take_their_headers_from_the_environment() -> None:
     entry = EndpointConfig(endpoint="https://otel.example/base", headers_env="KEYS")
     config = TelemetryConfig(endpoints=(entry,))

@@ -33,6 +33,28 @@ async def test_a_collector_that_comes_back_gets_every_span_exactly_once_and_in_o
     assert not list((tmp_path / "spool").rglob("*.otlp"))
 
 
+async def test_a_collector_over_grpc_gets_everything_also_what_came_while_it_was_away(
+    tmp_path: Path,
+) -> None:
+    async with grpc_sink() as away:
+        port = away.port
+    exporter, meters = make(
+        tmp_path,
+        collector=f"http://127.0.0.1:{port}",
+        collector_token="collector-token",
+        config=TelemetryConfig(protocol="grpc"),
+    )
+    async with running(exporter):
+        ids = record(exporter, 50, seed=1, sampled=False)
+        await until(lambda: meters.value("tierwise_telemetry_spooled_total") == 150)
+        async with grpc_sink(port=port) as sink:
+            ids += record(exporter, 50, seed=2)
+            await until(lambda: len(sink.spans) == 200 and len(sink.events) == 100)
+            await until(lambda: meters.value("tierwise_telemetry_spool_bytes") == 0)
+    assert sorted(sink.span_ids) == sorted(ids)
+    assert {headers["authorization"] for headers in sink.headers} == {"Bearer collector-token"}
+
+
 async def test_what_cannot_be_sent_before_closing_is_on_disk_for_the_next_process(
     tmp_path: Path,
 ) -> None:
