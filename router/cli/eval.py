@@ -5,6 +5,7 @@ import typer
 from router.cli.evalcollect import collect
 from router.cli.evalexamples import run_examples
 from router.cli.evaljudge import judge
+from router.cli.evalmodes import run_modes
 from router.cli.evalrun import run_suite_file
 
 evals_app = typer.Typer(
@@ -12,6 +13,7 @@ evals_app = typer.Typer(
 )
 evals_app.command("run")(run_suite_file)
 evals_app.command("examples")(run_examples)
+evals_app.command("modes")(run_modes)
 evals_app.command()(judge)
 evals_app.command()(collect)
 

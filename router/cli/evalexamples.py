@@ -51,7 +51,7 @@ def run_examples(
     try:
         accounts = asyncio.run(_run(names, screen=screen, out=out, clock=SystemClock()))
     except BaseExceptionGroup as several:
-        raise _told(several) from several
+        raise told(several) from several
     if out is not None:
         _write_reports(accounts, out)
     screen.result({"examples": [account.as_json() for account in accounts]})
@@ -59,7 +59,7 @@ def run_examples(
     raise typer.Exit(exits.OK if holds else exits.WRONG)
 
 
-def _told(several: BaseExceptionGroup[BaseException]) -> BaseException:
+def told(several: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first error that was made for people; the group itself when there is none."""
     known = several.subgroup(TierwiseError)
     first: BaseException = several if known is None else known

@@ -277,7 +277,7 @@ def test_missing_places_and_silent_consoles_are_faults_of_the_command(audit: Aud
             audit(wrong)
 
 
-SPEND_LOGS = [
+SPEND_LOGS: list[dict[str, Any]] = [
     {
         "request_id": f"chatcmpl-{n}", "call_type": "acompletion", "spend": 0.5, "model": "gpt-4o",
         "prompt_tokens": 1_000, "completion_tokens": 100, "custom_llm_provider": "openai",
@@ -353,7 +353,7 @@ def test_langfuse_s_generations_are_calls_of_the_agent_above_them(
     }
 
 
-OBSERVATIONS = [
+OBSERVATIONS: list[dict[str, Any]] = [
     {
         "id": f"g{n}", "traceId": f"t{n}", "type": "GENERATION", "name": "x", "model": "gpt-4o",
         "startTime": f"2026-06-01T00:00:0{n}Z", "endTime": f"2026-06-01T00:00:0{n + 1}Z",
