@@ -31,7 +31,7 @@ DOWN: Final = frozenset({408, 429})
 KEYLESS: Final = frozenset({401, 402})
 DENIED: Final = KEYLESS | {403}
 OPENING_BYTES_MAX: Final = 16_384  # of a stream, held back until its first event is whole
-UNREAD_BYTES_MAX: Final = 8_192  # of a relayed stream
+UNREAD_BYTES_MAX: Final = 8_192  # of a stream
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,12 +233,17 @@ class Call:
     async def _hold(
         self, pieces: AsyncIterator[bytes], reader: StreamReader, out: list[bytes]
     ) -> bool:
-        """Take the rest of a stream into ``out``; False when it is too long to be held."""
+        """Take the rest of a stream into ``out``; False when it is too long to be held.
+
+        It is read little by little: at the end that would hold up the loop, and a reader that
+        takes a frame out keeps a copy of what it has not read.
+        """
         exchange = self._exchange
         size = sum(map(len, out))
         try:
             with Waiting(self._exchange):
                 async for piece in pieces:
+                    reader.keep_up(UNREAD_BYTES_MAX)
                     out.append(reader.feed(piece))
                     size += len(piece)
                     if size > exchange.gateway.answer_bytes_max:

@@ -1,6 +1,7 @@
 """One attempt under any chunking: the exact bytes of one answer or one clean error, never a mix."""
 
 import json
+import tracemalloc
 from collections.abc import Iterable
 from typing import Any
 
@@ -192,6 +193,34 @@ async def test_a_held_stream_is_replayed_in_the_frames_in_which_it_came(
     assert "content-length" not in delivered.headers
     assert delivered.headers["x-tierwise-check"] == "pass"
     assert "x-tierwise-cost-usd" in delivered.headers
+
+
+@pytest.mark.parametrize(
+    ("dialect", "usage", "share"),
+    [(Dialect.MESSAGES, False, 0.1), (Dialect.CHAT, True, 0.1), (Dialect.CHAT, False, 1.2)],
+    ids=["relayed as it is", "relayed with its usage", "its usage is taken out"],
+)
+async def test_holding_a_stream_takes_its_buffer_and_nothing_more(
+    dialect: Dialect, usage: bool, share: float
+) -> None:
+    first, *rest = frames(dialect)
+    padding = [(b": %d " % n + b"x" * 4_000 + b"\n\n") * 16 for n in range(48)]
+    came = [first, *padding, *rest]
+    size = sum(map(len, came))
+    bench = make_bench(POLICY)
+    bench.upstream.scripts = [Script(pieces=came, headers=(EVENTS,))]
+    body = json.loads(ask("hold")) | {"stream_options": {"include_usage": usage}}
+    asked = json.dumps(body).encode()
+    tracemalloc.start()
+    try:
+        delivered = await bench.post(streams.PATHS[dialect], asked)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert delivered.status == 200
+    if share < 1:  # what goes out are the very objects that came in
+        assert [id(piece) for piece in delivered.pieces if piece] == [id(piece) for piece in came]
+    assert peak < share * size + 4 * len(padding[0])
 
 
 @pytest.mark.parametrize("dialect", streams.PATHS)
