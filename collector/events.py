@@ -11,10 +11,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from collector import decode
 from collector.canonical import call_operation, call_row
-from collector.dialects import SLOTS
+from collector.dialects import SLOTS, Kind
 from collector.evaluations import evaluation_row, speaks
 from collector.frame import Frame
-from collector.reading import VALUE_CHARS_MAX, Reading, packed, read_plain, read_proto
+from collector.reading import VALUE_CHARS_MAX, Reading, coerce, packed, read_plain, read_proto
 from collector.rows import Batch, LogRow, Refusal
 from telemetry import names
 
@@ -200,6 +200,8 @@ def _add_agent_call(
         return  # one of the many events that are no finished call
     if slots[SLOTS["provider"]] is None:
         slots[SLOTS["provider"]] = _provider(record)
+    if slots[SLOTS["role"]] is None and record.event_name.startswith("gemini_cli."):
+        slots[SLOTS["role"]] = coerce(record.reading.extra.get("role"), Kind.TEXT)
     session = slots[SLOTS["conversation"]] or digest
     duration_ns = int((slots[SLOTS["duration_ms"]] or 0.0) * 1e6)
     trace_id = record.trace_id or hashlib.blake2b(session.encode(), digest_size=16).hexdigest()

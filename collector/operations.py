@@ -34,6 +34,9 @@ CONTENT_MARKS: Final = (
     "tool_input",
     "tool_parameters",
     "tool_result",
+    "function_args",
+    "request_text",
+    "response_text",
 )
 CONTENT_KEYS: Final = frozenset({"response"})  # whole keys; this is Claude Code's answer
 # LiteLLM's raw spans: llm.{provider}.{member of that provider's own request or answer}.
