@@ -146,7 +146,7 @@ class ShadowConfig(Section):
     tier: Name = Field(description="where the same step is asked again")
     share: Share = Field(description="of the role's answered steps, drawn at random")
     usd_per_day: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = Field(
-        description="US dollars that a gateway's shadow runs of this role may cost in a UTC day"
+        description="US dollars that its shadow runs may cost in a UTC day, over all gateways"
     )
 
 

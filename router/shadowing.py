@@ -2,8 +2,9 @@
 
 Off the request path: the answer is out, or on its way, when a run begins; nothing waits for it, and
 nothing of it reaches the caller, the learner, the role's spend or the callers' budgets. Bounded on
-every side: runs at once, runs that wait, bytes of a body, seconds of a run, and US dollars a day,
-of which the most that a run can cost is held back before it is sent.
+every side: runs at once, runs that wait, bytes of a body, seconds of a run, and US dollars a day.
+Those are an account of their own among the budgets, so all workers of all gateways spend from one
+limit, and the most that a run can cost is held back before it is sent.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from router import body, headers
 from router.allowance import bound, size_of
 from router.attempt import Answered, Call, Delivered, Way
 from router.authors import Authorship
-from router.budget import DAY_NS, pico
+from router.budget import DAY_NS, Hold, pico
 from router.exchange import Exchange, Trial, decision_id
 from router.judge import Judge
 from router.ladder import Candidate
@@ -40,6 +41,7 @@ from telemetry.records import (
     Reason,
     Result,
     Verdict,
+    total_cost_usd,
 )
 from telemetry.spans import Content
 
@@ -65,22 +67,11 @@ class Work(NamedTuple):
     role: str
 
 
-@dataclass(slots=True)
-class _Day:
-    """What one role's runs of a day have cost and may still cost, in picodollars."""
-
-    day: int
-    spent: int = 0
-    held: int = 0
-
-
 @dataclass(slots=True, kw_only=True)
 class Shadows:
-    """The shadow runs of one process; ``shares`` processes share each role's dollars."""
+    """The shadow runs of one process."""
 
     rng: random.Random
-    shares: int = 1
-    _days: dict[str, _Day] = field(default_factory=dict)
     _waiting: deque[Work] = field(default_factory=deque)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _closed: bool = False
@@ -145,28 +136,18 @@ class Shadows:
                 _count(work, "no_model")
                 return
             shadow = _Shadow(work, target)
-            most = shadow.bound()
-            day = self._today(work)
-            if day.spent + day.held + most > pico(work.plan.usd_per_day) // self.shares:
+            held = await _reserved(work, shadow.bound())
+            if held is None:
                 _count(work, "budget")
                 return
-            day.held += most
             try:
                 await shadow.run()
             finally:
-                day.held -= most
-                day.spent += shadow.cost(most)
+                held.settle(shadow.cost())
             _count(work, "run")
         except Exception:
             logger.exception("the shadow run of step %s failed", work.exchange.decision_id)
             _count(work, "fault")
-
-    def _today(self, work: Work) -> _Day:
-        today = work.exchange.gateway.clock.now_ns() // DAY_NS
-        found = self._days.get(work.role)
-        if found is None or found.day != today:
-            found = self._days[work.role] = _Day(day=today)
-        return found
 
 
 class _Shadow:
@@ -214,10 +195,10 @@ class _Shadow:
         )
         return bound(self._route, self._candidate, size)
 
-    def cost(self, most: int) -> int:
-        """Return what it did cost, in picodollars; ``most`` when that is not known."""
-        costs = [attempt.cost_usd for attempt in self._exchange.attempts]
-        return most if None in costs else sum(pico(cost or 0.0) for cost in costs)
+    def cost(self) -> int | None:
+        """Return what it did cost, in picodollars; None when that is not known."""
+        cost = total_cost_usd(self._exchange.attempts)
+        return None if cost is None else pico(cost)
 
     async def run(self) -> None:
         """Ask the model once, judge its answer, record both."""
@@ -322,6 +303,21 @@ def _target(work: Work) -> Target | None:
     found = work.exchange.loaded.policy.targets(work.plan.tier, work.decision.context.dialect)
     allows = work.exchange.gateway.breakers.allows
     return next((target for target in found if allows(target.model)), None)
+
+
+async def _reserved(work: Work, most: int) -> Hold | None:
+    """Hold back the most that a run can cost; None when the day's dollars have no room for it."""
+    gateway = work.exchange.gateway
+    spending, today = gateway.spending, gateway.clock.now_ns() // DAY_NS
+    # The parts of every account's name: scope, what happens without room, whose, day, subject.
+    name = f"shadow|skip|{work.role}|{today}|{work.role}"
+    account = spending.ledger.account(name, limit=pico(work.plan.usd_per_day), day=today)
+    since = gateway.clock.monotonic()
+    while not isinstance(held := spending.ledger.reserve([account], most), Hold):
+        lender = spending.lender
+        if lender is None or not await lender.lend(account, most, since=since):
+            return None
+    return held
 
 
 def _failed(trial: Trial) -> int:

@@ -29,6 +29,7 @@ from router.gateway import Gateway, Load
 from router.lease import Leases
 from router.listen import Address
 from router.patience import patient
+from router.policy import Policy
 from router.reload import Loaded, Reloader
 from router.request import Limits
 from router.revisions import Revisions
@@ -104,7 +105,7 @@ async def _serve(
     console = _console(config, environment)
     leases = _leases(config, console, reloader=reloader, meters=meters, clock=clock)
     feedback = FeedbackDesk(console=console.url, token=console.token)
-    shadows = Shadows(rng=rng, shares=config.gateway.workers)
+    shadows = Shadows(rng=rng)
     revisions = _revisions(config, console, meters=meters, clock=clock, rng=rng)
     gateway = Gateway(
         loaded=lambda: reloader.current,
@@ -222,7 +223,14 @@ def _leases(
         worker=os.urandom(8).hex(),
         clock=clock,
         meters=meters,
-        wanted=lambda: bool(reloader.current.policy.file.budgets),
+        wanted=lambda: _spends(reloader.current.policy),
+    )
+
+
+def _spends(policy: Policy) -> bool:
+    """Say whether a policy limits spend that processes share: by budgets, or for shadow runs."""
+    return bool(policy.file.budgets) or any(
+        rules.shadow is not None for rules in policy.rules.values()
     )
 
 

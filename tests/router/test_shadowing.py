@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from router.budget import Ledger
 from router.shadowing import RUNNING_MAX, WAITING_MAX, Shadows
+from router.spending import Spending
 from telemetry.errors import ConfigError, StepError, UpstreamError
 from telemetry.records import Decision, Outcome
 from tests import streams
@@ -64,12 +66,16 @@ def ask(role: str = "worker", **fields: Any) -> bytes:
 
 @asynccontextmanager
 async def shadowed(
-    *scripts: Script | StepError | asyncio.Event, file: bytes | None = None, **options: Any
+    *scripts: Script | StepError | asyncio.Event,
+    file: bytes | None = None,
+    ledger: Ledger | None = None,
+    **options: Any,
 ) -> AsyncIterator[Bench]:
     bench = make_bench(file or policy(), **options)
     bench.upstream.scripts = list(scripts)
     shadows = Shadows(rng=random.Random(1))
-    bench.gateway = replace(bench.gateway, shadows=shadows)
+    spending = Spending(ledger=ledger or Ledger())
+    bench.gateway = replace(bench.gateway, shadows=shadows, spending=spending)
     try:
         yield bench
     finally:
@@ -159,13 +165,42 @@ async def test_a_day_costs_no_more_than_its_dollars() -> None:
 
 
 async def test_processes_share_the_dollars() -> None:
-    bench = make_bench(policy(usd=0.0001))
-    bench.upstream.scripts = [answer()]
-    shadows = Shadows(rng=random.Random(1), shares=4)
-    bench.gateway = replace(bench.gateway, shadows=shadows)
-    await bench.post(CHAT, ask())
-    await until(lambda: counted(bench, "budget") == 1, what="the refusal")
-    await shadows.close()
+    # Four workers have 25 millionths of a dollar each, and a run may cost 65.
+    ledger = Ledger(shares=4)
+    async with shadowed(answer(), file=policy(usd=0.0001), ledger=ledger) as bench:
+        await bench.post(CHAT, ask())
+        await until(lambda: counted(bench, "budget") == 1, what="the refusal")
+        (account,) = ledger.daily.values()
+        assert (account.ceiling, account.used) == (25_000_000, 0)
+        assert ledger.dirty == {account.name: account}  # more is asked for
+
+
+async def test_what_was_spent_elsewhere_today_is_not_there_to_be_spent() -> None:
+    ledger = Ledger()
+    scripts = answer(), answer(), answer()
+    async with shadowed(*scripts, file=policy(usd=0.001), ledger=ledger) as bench:
+        await bench.post(CHAT, ask())
+        await pairs(bench, 2)
+        (account,) = ledger.daily.values()
+        # 1,000 tokens at 0.1 and 100 at 0.4 dollars per million; nothing is held any more.
+        assert (account.spent, account.reserved) == (140_000_000, 0)
+        assert account.name.split("|")[0] == "shadow"
+        account.ceiling = account.spent + 1  # the collector lent the rest to others
+        await bench.post(CHAT, ask())
+        await until(lambda: counted(bench, "budget") == 1, what="the refusal")
+        assert len(bench.upstream.sent) == 3
+
+
+async def test_a_run_of_unknown_cost_has_spent_all_that_was_held_for_it() -> None:
+    ledger = Ledger()
+    waiting = asyncio.Event()
+    async with shadowed(answer(), waiting, ledger=ledger) as bench:
+        await bench.post(CHAT, ask())
+        await until(lambda: len(bench.upstream.sent) == 2, what="the shadow's call")
+        (account,) = ledger.daily.values()
+        held = account.reserved
+        assert held > 0
+    assert (account.spent, account.reserved) == (held, 0)
 
 
 async def test_only_the_drawn_share_is_run_again() -> None:
