@@ -72,7 +72,7 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
 class TimeoutsConfig(Section):
-    """How long a provider may be silent; a stream has no total limit."""
+    """How long a provider or a caller may keep us waiting; a stream has no total limit."""
 
     connect_seconds: float = Field(2.0, gt=0, le=60, description="to connect")
     first_byte_seconds: float = Field(120.0, gt=0, le=3600, description="to the answer's headers")
@@ -81,6 +81,9 @@ class TimeoutsConfig(Section):
         10.0, gt=0, le=600, description="for a caller to send a request's head"
     )
     body_seconds: float = Field(30.0, gt=0, le=600, description="for a caller to send its body")
+    write_seconds: float = Field(
+        60.0, gt=0, le=3600, description="for a caller to take any of what is written to it"
+    )
 
 
 class GatewayConfig(Section):

@@ -32,11 +32,12 @@ _LOOK_SECONDS_MAX: Final = 5.0
 class PatientProtocol(HttpToolsProtocol):
     """Serves as its parent does, but hangs up on callers that only pretend to ask.
 
-    uvicorn itself waits without end for a head and keeps whatever has come of it, and takes a
-    half-closed connection for a lost one.
+    uvicorn itself waits without end for a head and keeps whatever has come of it, waits without
+    end for a caller that does not read, and takes a half-closed connection for a lost one.
     """
 
     head_seconds: ClassVar[float]
+    write_seconds: ClassVar[float]
     connections_max: ClassVar[int]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -46,6 +47,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, _TIMEOUT)
         self._lost: Callable[[], None] | None = None
         self._look_timer: asyncio.TimerHandle | None = None  # set once the caller half-closed
+        self._write_timer: asyncio.TimerHandle | None = None  # while the caller reads too slowly
         if len(self.connections) > self.connections_max:
             self._refuse(_BUSY)
 
@@ -82,8 +84,9 @@ class PatientProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_timer.cancel()
-        if self._look_timer is not None:
-            self._look_timer.cancel()
+        for timer in (self._look_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
         if self._lost is not None:
             self._lost()
@@ -121,6 +124,32 @@ class PatientProtocol(HttpToolsProtocol):
         longer = min(2.0 * seconds, _LOOK_SECONDS_MAX)
         self._look_timer = self.loop.call_later(seconds, self._look, longer)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # a close would wait for the caller to read its last answer
+        super().timeout_keep_alive_handler()
+
+    def _await_reader(self, unread: int) -> None:
+        self._write_timer = self.loop.call_later(self.write_seconds, self._press, unread)
+
+    def _press(self, before: int) -> None:
+        """Hang up if the caller has taken nothing of what was written to it; else look again."""
+        unread = self.transport.get_write_buffer_size()
+        if unread >= before:
+            self.transport.abort()
+        else:
+            self._await_reader(unread)
+
     def _refuse(self, answer: bytes) -> None:
         self._head_timer.cancel()
         if not self.transport.is_closing():
@@ -128,7 +157,13 @@ class PatientProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def patient(*, head_seconds: float, connections_max: int) -> type[PatientProtocol]:
+def patient(
+    *, head_seconds: float, write_seconds: float, connections_max: int
+) -> type[PatientProtocol]:
     """Return the protocol with its limits; uvicorn makes one for each connection."""
-    limits = {"head_seconds": head_seconds, "connections_max": connections_max}
+    limits = {
+        "head_seconds": head_seconds,
+        "write_seconds": write_seconds,
+        "connections_max": connections_max,
+    }
     return type("Patient", (PatientProtocol,), limits)

@@ -285,6 +285,7 @@ def _server(config: Config, gateway: Gateway, health: Health) -> uvicorn.Server:
             create_app(gateway, health),
             http=patient(
                 head_seconds=config.gateway.timeouts.head_seconds,
+                write_seconds=config.gateway.timeouts.write_seconds,
                 connections_max=config.gateway.connections_max,
             ),
             loop="uvloop",

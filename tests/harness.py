@@ -256,7 +256,11 @@ async def running(
     server = _Server(
         uvicorn.Config(
             app,
-            http=patient(head_seconds=WAIT_SECONDS, connections_max=4_096),
+            http=patient(
+                head_seconds=WAIT_SECONDS,
+                write_seconds=loaded.config.gateway.timeouts.write_seconds,
+                connections_max=4_096,
+            ),
             lifespan="off",
             log_level="warning",
             access_log=False,

@@ -29,7 +29,7 @@ LAG_SECONDS_AFTER = 0.05  # of the promptest of some timers
 MEMORY_GROWTH_MAX = 32 * 1_048_576  # bytes, or a tenth of what there was
 
 
-def config(*, bad_port: int, good_port: int, silence: float, connect: float) -> bytes:
+def config(*, bad_port: int, good_port: int, silence: float, connect: float, write: float) -> bytes:
     """Return a tierwise.toml: a provider `bad`, one `good`, each allowed so much silence."""
     shared = 'dialects = ["chat", "responses", "messages"]\nkey_env = "FAULT_KEY"'
     return f"""
@@ -38,6 +38,7 @@ schema = 1
 connect_seconds = {connect}
 first_byte_seconds = {silence}
 idle_seconds = {silence}
+write_seconds = {write}
 [providers.bad]
 base_url = "http://127.0.0.1:{bad_port}/ok/v1"
 {shared}
@@ -220,15 +221,20 @@ async def house(
     *,
     bad_port: int | None = None,
     silence: float = 5.0,
+    write: float = 60.0,
     written: Callable[[str], bytes] = policy,
 ) -> AsyncIterator[House]:
-    """Run a gateway in front of one fault; when it is over, nothing may be left open."""
+    """Run a gateway in front of one fault; when it is over, nothing may be left open.
+
+    A provider may be silent for ``silence`` seconds, a caller take nothing for ``write`` seconds.
+    """
     async with fault_server() as faults, fault_server() as healthy:
         files = config(
             bad_port=bad_port or faults.port,
             good_port=healthy.port,
             silence=silence,
             connect=5.0 if bad_port is None else 0.5,
+            write=write,
         )
         await asyncio.sleep(0)
         opened = open_files()

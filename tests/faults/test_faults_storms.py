@@ -247,6 +247,27 @@ async def test_a_caller_that_does_not_read_holds_up_its_provider_and_nobody_else
         await at.check(None, outcomes)
 
 
+async def test_a_caller_that_takes_nothing_for_too_long_is_hung_up_on_and_still_costs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with house("huge_line", caplog, write=0.5) as at:
+        at.faults.behaviours = {**BEHAVIOURS, "huge_line": huge_line(96 * MIB)}
+        _, writer = await asyncio.open_connection("127.0.0.1", at.at.port, limit=65_536)
+        body = ask("alone", stream=True)
+        writer.write(wire.post(streams.PATHS[Dialect.CHAT], body, headers=HEADERS))
+        await until(lambda: at.faults.contacts, what="the call")
+        contact = at.faults.contacts[0]
+        await until(contact.gone.is_set, what="the provider's release")
+        assert contact.bytes_sent < 64 * MIB
+        ((_, outcome),) = await at.recorded(1)
+        assert (outcome.status, outcome.error_code) == (499, "client_closed")
+        assert [attempt.error_type for attempt in outcome.attempts] == ["client_closed"]
+        await at.check(None, [outcome])
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
 @pytest.mark.parametrize("effects", [True, False])
 async def test_an_idle_connection_that_closes_costs_a_second_sending_only_where_it_is_harmless(
     effects: bool, caplog: pytest.LogCaptureFixture

@@ -60,13 +60,18 @@ async def serving(
     application: Any = app,
     *,
     head_seconds: float = 5.0,
+    write_seconds: float = 5.0,
     connections_max: int = 100,
+    keep_alive_seconds: int = 5,
 ) -> AsyncIterator[int]:
     config = uvicorn.Config(
         application,
         host="127.0.0.1",
         port=0,
-        http=patient(head_seconds=head_seconds, connections_max=connections_max),
+        http=patient(
+            head_seconds=head_seconds, write_seconds=write_seconds, connections_max=connections_max
+        ),
+        timeout_keep_alive=keep_alive_seconds,
         lifespan="off",
         log_config=None,
     )
@@ -278,3 +283,82 @@ async def test_whoever_watches_a_connection_hears_of_its_end_and_only_while_it_w
             while "over" not in heard:
                 await asyncio.sleep(0.01)
     assert heard == ["second", "over"]
+
+
+# Callers that do not read -----------------------------------------------------------------------
+
+MIB = 1_048_576
+
+
+class Endless:
+    """An application that writes until somebody hangs up; it counts what was taken off it."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        self.ended = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        listening = asyncio.create_task(receive())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not listening.done():
+            await send({"type": "http.response.body", "body": bytes(65_536), "more_body": True})
+            self.written += 1
+        listening.cancel()
+        self.ended.set()
+
+
+@contextlib.asynccontextmanager
+async def unread(port: int) -> AsyncIterator[socket.socket]:
+    """Ask, and leave it to the block whether the answer is read; what is not waits in small."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        caller.setblocking(False)
+        await loop.sock_connect(caller, ("127.0.0.1", port))
+        await loop.sock_sendall(caller, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        yield caller
+
+
+async def test_a_caller_that_takes_nothing_is_hung_up_on() -> None:
+    endless = Endless()
+    async with serving(endless, write_seconds=0.3) as port, unread(port):
+        async with asyncio.timeout(READ_SECONDS):
+            await endless.ended.wait()
+        assert endless.written < 64 * MIB // 65_536
+
+
+async def test_a_caller_that_reads_slowly_is_waited_for() -> None:
+    endless = Endless()
+    loop = asyncio.get_running_loop()
+    async with serving(endless, write_seconds=0.4) as port, unread(port) as caller:
+        for _ in range(15):  # three times as long as one that takes nothing would be given
+            await asyncio.sleep(0.1)
+            taken = 0
+            while taken < MIB:
+                taken += len(await loop.sock_recv(caller, MIB))
+        assert not endless.ended.is_set()
+
+
+async def until_the_pipe_is_full(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with as much as lies between the two and a little more, which our side must keep."""
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while not scope[CONNECTION].transport.get_write_buffer_size():
+        await send({"type": "http.response.body", "body": bytes(8_192), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_an_answer_that_nobody_reads_is_given_up_when_its_connection_rests_too_long(
+    reads: bool,
+) -> None:
+    loop = asyncio.get_running_loop()
+    app = until_the_pipe_is_full
+    async with serving(app, keep_alive_seconds=1) as port, unread(port) as caller:
+        await asyncio.sleep(0.0 if reads else 2.0)
+        got = bytearray()
+        async with asyncio.timeout(READ_SECONDS):
+            while piece := await loop.sock_recv(caller, MIB):
+                got += piece
+        assert got.endswith(b"\r\n0\r\n\r\n") == reads
