@@ -17,7 +17,9 @@ from evals.savings import (
     Tasks,
     by_role,
     priced,
+    spared,
     summary,
+    told_apart,
 )
 from evals.shadow import factors
 from telemetry.terms import RoleTerms, Terms
@@ -49,7 +51,8 @@ def savings(
         shadow_usd=_spent(rows, lambda row: row["kind"] == "shadow"),
     )
     tasks = _tasks(store, start, to, overhead_roles)
-    measured = factors(comparisons(store, since_ns=start * MINUTE_NS))
+    shadows = comparisons(store, since_ns=start * MINUTE_NS)
+    measured = factors(shadows)
     compared = {name: priced(flows, each, factors=measured) for name, each in against.items()}
     least = min((one.steps for one in compared.values()), default=0)
     coverage = _coverage(steps, priced_steps=least)
@@ -65,6 +68,11 @@ def savings(
             for name, one in compared.items()
         },
         "tasks": asdict(tasks),
+        "answered_by_code": None
+        if terms is None
+        else told_apart(
+            spared(_coded(steps), shadows, tier=terms.ladder[-1]), tier=terms.ladder[-1]
+        ),
         "coverage": asdict(coverage) | {"share": coverage.share},
         "roles": by_role(flows, against, factors=measured),
         "measured_ratios": [
@@ -117,6 +125,15 @@ def _flow(row: dict[str, Any]) -> Flow:
 
 def _spent(rows: Rows, wanted: Any) -> float:
     return float(sum(row["cost_usd"] for row in rows if wanted(row)))
+
+
+def _coded(steps: Rows) -> dict[str, int]:
+    """Return by role how many steps code answered."""
+    found: dict[str, int] = {}
+    for row in steps:
+        if row["kind"] == "code":
+            found[row["role"]] = found.get(row["role"], 0) + int(row["steps"] + row["unknown"])
+    return found
 
 
 def _coverage(steps: Rows, *, priced_steps: int) -> Coverage:

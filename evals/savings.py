@@ -18,6 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
+from evals.shadow import PAIRS_MIN, Compared
+
+CODE: Final = "code"
 SAME: Final = (1.0, 1.0)
 ASSUMPTIONS: Final = (
     "the other tier takes and writes the same tokens as the answer that was delivered",
@@ -228,6 +231,46 @@ def summary(found: Priced, *, overhead_usd: float, tasks: Tasks | None = None) -
             "saved_per_passed_task_usd": per(net, tasks.passed),
         }
     return shown
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spared:
+    """Steps of one role that code answered, and what they would have cost on a tier.
+
+    They used no tokens, so nothing of theirs can be priced; what shadow runs of the same role's
+    steps did cost on that tier is the only measure of it.
+    """
+
+    role: str
+    steps: int
+    runs: int  # shadow runs with a known cost
+    usd: float | None  # at the mean of those runs; None with fewer than ``PAIRS_MIN``
+
+
+def spared(steps: Mapping[str, int], found: Iterable[Compared], *, tier: str) -> list[Spared]:
+    """Return what the steps that code answered, by role, would have cost on ``tier``."""
+    measured = {one.role: one for one in found if (one.tier, one.shadow_tier) == (CODE, tier)}
+    rows = []
+    for role, count in sorted(steps.items()):
+        one = measured.get(role)
+        runs = 0 if one is None else one.costed
+        mean = None if one is None or runs < PAIRS_MIN else one.shadow_mean_usd
+        rows.append(
+            Spared(role=role, steps=count, runs=runs, usd=None if mean is None else mean * count)
+        )
+    return rows
+
+
+def told_apart(rows: Sequence[Spared], *, tier: str) -> dict[str, Any]:
+    """Return the steps that code answered as JSON values; they stand in no saving."""
+    known = [row.usd for row in rows if row.usd is not None]
+    return {
+        "tier": tier,
+        "steps": sum(row.steps for row in rows),
+        "measured_steps": sum(row.steps for row in rows if row.usd is not None),
+        "would_have_cost_usd": sum(known) if known else None,
+        "roles": [asdict(row) for row in rows],
+    }
 
 
 def by_role(

@@ -55,6 +55,8 @@ class Compared:
     cost_ratio: float | None  # shadow's of delivered's
     input_ratio: float | None
     output_ratio: float | None
+    costed: int  # runs with a known cost
+    shadow_mean_usd: float | None  # of those
     median_seconds: float
     shadow_median_seconds: float
     verdict: str
@@ -94,6 +96,7 @@ def _compare(key: tuple[str, str, str], pairs: Sequence[Pair]) -> Compared:
     ]
     only_shadow = sum(shadow and not own for own, shadow in judged)
     only_own = sum(own and not shadow for own, shadow in judged)
+    costs = [pair.shadow_cost_usd for pair in answered if pair.shadow_cost_usd is not None]
     difference = paired_difference(only_shadow, only_own, len(judged))
     return Compared(
         role=key[0],
@@ -109,6 +112,8 @@ def _compare(key: tuple[str, str, str], pairs: Sequence[Pair]) -> Compared:
         cost_ratio=_ratio([(pair.cost_usd, pair.shadow_cost_usd) for pair in answered]),
         input_ratio=_ratio([(pair.input_tokens, pair.shadow_input_tokens) for pair in answered]),
         output_ratio=_ratio([(pair.output_tokens, pair.shadow_output_tokens) for pair in answered]),
+        costed=len(costs),
+        shadow_mean_usd=fmean(costs) if costs else None,
         median_seconds=median([pair.seconds for pair in pairs]),
         shadow_median_seconds=median([pair.shadow_seconds for pair in pairs]),
         verdict=verdict(difference, discordant=only_shadow + only_own, margin=MARGIN),

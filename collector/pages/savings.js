@@ -57,10 +57,17 @@ function saved(found) {
       ["Steps compared", h("span", {}, say.count(coverage.counted), " of ", say.count(coverage.steps), " (", say.percent(coverage.share), ")")],
       ["Cost or usage unknown", say.count(coverage.unknown)],
       ["Without a price to compare", say.count(coverage.unpriced_baseline)],
+      ["Answered by code, not compared", coded(found.answered_by_code, coverage.code)],
       ["Tasks", h("span", {}, say.count(found.tasks.tasks), `, ${found.tasks.graded} graded, ${found.tasks.passed} passed`)],
     ]),
     h("details", { id: "assumptions" }, h("summary", {}, "What this takes for granted"),
       h("ul", {}, found.assumptions.map((one) => h("li", {}, one)))));
+}
+
+function coded(found, count) {
+  if (!found || found.would_have_cost_usd === null) return say.count(count);
+  return h("span", {}, say.count(count), "; shadow runs put ", say.count(found.measured_steps), " of them at ",
+    say.dollars(found.would_have_cost_usd), ` on ${found.tier}`);
 }
 
 function side(name, one) {

@@ -91,6 +91,7 @@ def _say_rest(screen: Screen, found: dict[str, Any]) -> None:
         f"{_usd(overhead['shadow_usd'])} on shadow runs; lost cache "
         f"{_usd(found['against']['frontier']['lost_cache_usd'])}"
     )
+    _say_code(screen, found["answered_by_code"])
     for name, one in found["against"].items():
         if one["corrected_saved_usd"] is not None:
             screen.say(
@@ -100,6 +101,23 @@ def _say_rest(screen: Screen, found: dict[str, Any]) -> None:
     screen.say("assumed:")
     for line in found["assumptions"]:
         screen.say(f"- {line}", style="dim")
+
+
+def _say_code(screen: Screen, code: dict[str, Any]) -> None:
+    """Say what steps that code answered would have cost, as far as shadow runs measured it."""
+    if not code["steps"]:
+        return
+    if code["would_have_cost_usd"] is None:
+        screen.say(
+            f"what the {code['steps']:,} steps answered by code would have cost is not known: "
+            f"shadow runs of their roles on {code['tier']} would measure it"
+        )
+        return
+    screen.say(
+        f"not in these figures: {code['measured_steps']:,} of {code['steps']:,} steps answered by "
+        f"code would have cost {_usd(code['would_have_cost_usd'])} on {code['tier']}, by the mean "
+        "of their roles' shadow runs there"
+    )
 
 
 def _usd(amount: float | None) -> str:

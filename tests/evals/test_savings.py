@@ -14,8 +14,11 @@ from evals.savings import (
     lost_cache_usd,
     per,
     priced,
+    spared,
     summary,
+    told_apart,
 )
+from evals.shadow import Pair, compared
 
 FRONTIER = Rates(input=0.01, output=0.05, cache_read=0.001)
 TOP = Baseline(tier="frontier", on_fail=None, rates=FRONTIER)
@@ -110,6 +113,33 @@ def test_without_a_measured_ratio_there_is_no_corrected_figure() -> None:
 
 def test_nothing_per_nobody_is_unknown() -> None:
     assert per(1.0, 0) is None
+
+
+def pairs(role: str, count: int, *, tier: str = "code", usd: float | None = 2.0) -> list[Pair]:
+    pair = Pair(
+        role=role, tier=tier, shadow_tier="frontier", quality=None, shadow_quality=None,
+        cost_usd=0.0, shadow_cost_usd=usd, input_tokens=0, output_tokens=0,
+        shadow_input_tokens=10, shadow_output_tokens=1, seconds=0.0, shadow_seconds=1.0,
+        failed=False,
+    )  # fmt: skip
+    return [pair] * count
+
+
+def test_what_code_spared_is_priced_by_shadow_runs_of_its_role_and_only_by_enough() -> None:
+    runs = [
+        *pairs("enough", 30), *pairs("few", 29), *pairs("unpriced", 40, usd=None),
+        *pairs("models", 40, tier="small"),
+    ]  # fmt: skip
+    steps = {"enough": 500, "few": 7, "unpriced": 3, "models": 2, "none": 1}
+    rows = spared(steps, compared(runs), tier="frontier")
+    assert {row.role: (row.runs, row.usd) for row in rows} == {
+        "enough": (30, 1_000.0), "few": (29, None), "unpriced": (0, None), "models": (0, None),
+        "none": (0, None),
+    }  # fmt: skip
+    shown = told_apart(rows, tier="frontier")
+    assert (shown["steps"], shown["measured_steps"]) == (513, 500)
+    assert shown["would_have_cost_usd"] == 1_000.0
+    assert told_apart([], tier="frontier")["would_have_cost_usd"] is None  # unknown is no zero
 
 
 def test_roles_stand_dearest_first() -> None:

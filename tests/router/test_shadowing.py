@@ -203,6 +203,35 @@ async def test_a_run_of_unknown_cost_has_spent_all_that_was_held_for_it() -> Non
     assert (account.spent, account.reserved) == (held, 0)
 
 
+CODE_POLICY = """
+schema = 1
+ladder = ["code", "small"]
+[tiers.small]
+models = ["standin/standin-small"]
+[roles.worker]
+tier = "code"
+code = "tests.router.test_shadowing:says_yes"
+[roles.worker.shadow]
+tier = "small"
+share = 1.0
+usd_per_day = 1.0
+"""
+
+
+def says_yes(_: object) -> str:
+    return "yes"
+
+
+async def test_a_step_that_code_answered_is_asked_of_a_model_so_that_its_worth_is_known() -> None:
+    async with shadowed(answer(), file=CODE_POLICY.encode()) as bench:
+        delivered = await bench.post(CHAT, ask())
+        assert delivered.headers["x-tierwise-tier"] == "code"
+        (own, _), (shadow, outcome) = await pairs(bench, 2)
+    assert shadow.shadow_of == own.decision_id
+    assert outcome.cost_usd == pytest.approx(0.00014)
+    assert len(bench.upstream.sent) == 1  # the shadow's alone
+
+
 async def test_only_the_drawn_share_is_run_again() -> None:
     async with shadowed(answer(), answer(), file=policy(share=0.0)) as bench:
         await bench.post(CHAT, ask())
