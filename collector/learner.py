@@ -23,6 +23,7 @@ from collector.learner_state import (
     set_fact,
     write,
 )
+from collector.learner_words import says
 from collector.meters import Meters
 from collector.planning import Plan, Planner, current_of, describe, gated
 from collector.refusals import Refusal
@@ -354,7 +355,7 @@ class _Tick:
                 entry |= describe(plans[scope])
             else:
                 entry["idle"] = self.idle[scope]
-            roles.append(entry)
+            roles.append(entry | {"says": says(entry)})
         return {
             "at_ns": self.now_ns,
             "policy_hash": self.terms.policy_hash,

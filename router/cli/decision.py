@@ -9,11 +9,22 @@ from rich.table import Table
 from collector.reader import Reader
 from collector.store import StoreRefused, StoreUnavailable
 from router.cli import exits, options
-from router.cli.output import Screen
+from router.cli.output import Screen, utc
 from router.cli.stored import opened
 from router.policy import DECLARED
 from router.why import Why, why
 
+TOLD = (
+    "_ns",
+    "_bucket",
+    "_rank",
+    "decision_id",
+    "quality",
+    "quality_source",
+    "seconds",
+    "mode",
+    "role_source",
+)
 LEFT_TO_JSON = ("_ns", "_id", "_requested", "_source")  # endings of columns that tables leave out
 
 
@@ -53,14 +64,55 @@ def _why(reader: Reader, decision: dict[str, Any]) -> Why:
 
 
 def _show(screen: Screen, found: dict[str, Any]) -> None:
-    for key, value in found.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            screen.show(_table(key, value))
-        elif isinstance(value, dict):
-            for inner, one in value.items():
-                _line(screen, inner, one)
-        else:
+    decision, reason = found["decision"], found["why"]
+    for key, text in (
+        ("decision", _asked(decision)),
+        ("answered", _answered(decision)),
+        ("why", reason["words"]),
+        ("shares", _shares(decision, reason["shares"])),
+        ("evidence", ", ".join(f"{name} {_cell(one)}" for name, one in reason["evidence"].items())),
+    ):
+        _line(screen, key, text)
+    for key, rows in found.items():
+        if isinstance(rows, list) and rows:
+            screen.say()
+            screen.show(_table(key, rows))
+    screen.say()
+    for key, value in decision.items():
+        if not key.endswith(TOLD):
             _line(screen, key, value)
+
+
+def _asked(decision: dict[str, Any]) -> str:
+    """Who asked, and when."""
+    mode = f" in {decision['mode']}" if decision["mode"] else ""
+    source = f" (role from {decision['role_source']})" if decision["role_source"] else ""
+    return (
+        f"{decision['decision_id']}: a step of {decision['role']}{mode}{source}, "
+        f"{utc(decision['start_ns'])}, {decision['seconds']:.3f} s"
+    )
+
+
+def _answered(decision: dict[str, Any]) -> str:
+    """What the caller got, and what is known of it."""
+    attempts = decision["attempts"]
+    tried = "unknown attempts" if attempts is None else f"attempt {attempts}"
+    text = f"by {decision['model'] or 'nobody'} on {decision['tier'] or 'no tier'}, {tried}"
+    if decision["escalated_from"]:
+        text += f" after {decision['escalated_from']}"
+    cost, quality = decision["cost_usd"], decision["quality"]
+    text += ", cost unknown" if cost is None else f", ${cost:.6g} in all"
+    if quality is None:
+        return f"{text}, quality not known (yet)"
+    return f"{text}, quality {quality:.3g} by {decision['quality_source']}"
+
+
+def _shares(decision: dict[str, Any], shares: dict[str, float]) -> str:
+    """The shares of the cell that decided, the drawn arm marked."""
+    drawn = f"{decision['tier_start']}/{decision['on_fail']}"
+    return ", ".join(
+        f"{arm} {share:.4g}" + (" (drawn)" if arm == drawn else "") for arm, share in shares.items()
+    )
 
 
 def _line(screen: Screen, key: str, value: Any) -> None:

@@ -10,13 +10,23 @@ from rich.table import Table
 from collector.config import CollectorConfig
 from router.cli import options
 from router.cli.asking import Console, ConsoleAway
-from router.cli.output import Screen
+from router.cli.output import Screen, utc
+from router.policy import DECLARED
 from router.settings import Overrides, load_config
 from router.terms import TermsFile
 from telemetry.clock import SystemClock
 from telemetry.errors import ConfigError
 
-COLUMNS = ("role", "arm", "now", "aim", "quality", "at least", "usd/step", "labels", "needed")
+COLUMNS = ("role", "arm", "served", "aim", "quality", "at least", "$/1,000", "labels", "needed")
+TO_CHANGE = "to change"
+LEGEND = (
+    "served, aim: share of the role's steps, now and where it is going",
+    "quality, at least: expected share of good answers, and its bound, which must hold the floor",
+    "$/1,000: what as many steps cost, retries and escalations included",
+    "labels, needed: graded answers of steps that began there, and how many would certify the arm",
+)
+CHANGE_LEGEND = "to change: what it loses of conversations' caches to move there, by 1,000 steps"
+MOVES_SHOWN = 10
 
 
 def learn(  # noqa: PLR0913 - a flag is a parameter
@@ -64,15 +74,16 @@ def _from_file(config: Path, policy: Path, store: Path | None) -> dict[str, Any]
 def _show(screen: Screen, report: dict[str, Any]) -> None:
     if report.get("trouble"):
         screen.say(report["trouble"], style="yellow")
-    if not report["roles"]:
+    elif not report["roles"]:
         screen.say("The learner has not looked yet; `tierwise learn --once` has it look now.")
+    if not report["roles"]:
         return
-    screen.show(_table(report))
-    for each in report["roles"]:
-        screen.say(_sentence(each))
-    for alarm in report["alarms"][:10]:
+    screen.say(f"Looked {utc(report['at_ns'])}; {_in_force(report)}.")
+    _roles(screen, report)
+    for alarm in report["alarms"][:MOVES_SHOWN]:
         screen.say(
-            f"{alarm['role']}: {alarm['version']} on {alarm['tier']} became {alarm['change']}",
+            f"{utc(alarm['at_ns'])} {alarm['role']}: {alarm['version']} on {alarm['tier']} became "
+            f"{alarm['change']}",
             style="red" if alarm["change"] == "worse" else "green",
         )
     for left in report["left_out"]:
@@ -85,40 +96,62 @@ def _show(screen: Screen, report: dict[str, Any]) -> None:
         screen.say(f"revision {revision}: {status}")
 
 
-def _table(report: dict[str, Any]) -> Table:
-    table = Table(*COLUMNS)
+def _roles(screen: Screen, report: dict[str, Any]) -> None:
+    """Every role's arms with a legend, then where each role stands and why."""
+    if any("arms" in each for each in report["roles"]):
+        table = _table(report)
+        screen.show(table)
+        changes = any(column.header == TO_CHANGE for column in table.columns)
+        for line in (*LEGEND, *([CHANGE_LEGEND] if changes else ())):
+            screen.say(f"  {line}", style="dim")
     for each in report["roles"]:
-        for arm in each.get("arms", ()):
-            needed = arm["labels_needed"]
-            certified = "certified" if arm["certified"] else "never"
-            table.add_row(
-                _name(each),
-                arm["arm"],
-                f"{arm['share_now']:.1%}",
-                f"{arm['share_aim']:.1%}",
-                f"{arm['quality']:.3f}",
-                f"{arm['quality_lower']:.3f}",
-                f"{arm['cost_usd']:.3g}",
-                f"{arm['labels']:,.0f}",
-                certified if arm["certified"] or needed is None else f"{needed:,}",
-            )
+        screen.say(f"{_name(each)}{_terms(each)}")
+        for sentence in each["says"]:
+            screen.say(f"  {sentence}")
+
+
+def _table(report: dict[str, Any]) -> Table:
+    """Every arm of every role that learns."""
+    arms = [(each, arm) for each in report["roles"] for arm in each.get("arms", ())]
+    changes = any(arm["switching_usd"] for _, arm in arms)
+    table = Table(
+        *COLUMNS,
+        *([TO_CHANGE] if changes else []),
+        box=None,
+        pad_edge=False,
+    )
+    for each, arm in arms:
+        table.add_row(
+            _name(each),
+            arm["arm"],
+            f"{arm['share_now']:.1%}",
+            f"{arm['share_aim']:.1%}",
+            f"{arm['quality']:.3f}",
+            f"{arm['quality_lower']:.3f}",
+            f"{1_000 * arm['cost_usd']:.3g}",
+            f"{arm['labels']:,.0f}",
+            _needed(arm),
+            *([f"{1_000 * arm['switching_usd']:.3g}"] if changes else []),
+        )
     return table
 
 
-def _sentence(each: dict[str, Any]) -> str:
-    """Why the role is where it is, in one line."""
-    if "idle" in each:
-        return f"{_name(each)}: nothing to learn: {each['idle']}"
-    words = f"{_name(each)} (learn {each['learn']}, floor {each['floor']:g}): {each['standing']}"
-    if each["blocked_by"]:
-        words += f"; held by {', '.join(each['blocked_by'])}"
-    if each["demoted"]:
-        words += f"; demoted after an alarm: {', '.join(each['demoted'])}"
-    if not each["labels"]:
-        words += "; nobody grades its answers, so nothing cheaper can be proven"
-    elif each["labels_without_proof"]:
-        words += "; words without proof of who said them prove nothing cheaper"
-    return words
+def _needed(arm: dict[str, Any]) -> str:
+    if arm["certified"]:
+        return "certified"
+    needed = arm["labels_needed"]
+    return "out of reach" if needed is None else f"{needed:,}"
+
+
+def _in_force(report: dict[str, Any]) -> str:
+    if report["revision"] == DECLARED:
+        return "the declared policy is in force"
+    return f"revision {report['revision']} is in force (see `tierwise policy diff`)"
+
+
+def _terms(each: dict[str, Any]) -> str:
+    floor = "" if each["floor"] is None else f", floor {each['floor']:g}"
+    return f" (learn {each['learn']}{floor}, declared {each['declared']})"
 
 
 def _name(each: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
@@ -45,6 +46,15 @@ def console(stream: TextIO) -> Console:
         emoji=False,
         width=None if terminal else PLAIN_WIDTH,
     )
+
+
+def utc(at_ns: int) -> str:
+    """Return a unix time in nanoseconds as people read it.
+
+    >>> utc(1_750_000_000_000_000_000)
+    '2025-06-15 15:06:40 UTC'
+    """
+    return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Screen:

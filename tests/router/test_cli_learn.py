@@ -69,7 +69,11 @@ def test_a_dry_run_reads_a_store_that_nobody_holds_and_changes_nothing(
     assert run(["learn", "--dry-run", *flags]) == 0
     shown = capsys.readouterr().out
     assert "small/step" in shown
-    assert "good (learn bounded, floor 0.85): unproven; held by quality_disarmed" in shown
+    assert "good (learn bounded, floor 0.85, declared frontier/accept)" in shown
+    assert "its quality alert is not armed" in shown
+    assert "the declared policy is in force" in shown
+    assert "labels, needed: graded answers" in shown
+    assert "to change" not in shown  # there are no conversations
 
 
 def test_without_a_collector_only_a_dry_run_is_possible(
