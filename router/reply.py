@@ -25,10 +25,10 @@ async def held(exchange: Exchange, held: Held, send: Send) -> None:
     found += _ours(exchange, verdict=held.verdict, with_cost=True)
     exchange.delivering = True
     await send({"type": "http.response.start", "status": held.status, "headers": found})
-    exchange.end(held.status)
     last = len(pieces) - 1
     for number, content in enumerate(pieces):
         await send({"type": "http.response.body", "body": content, "more_body": number < last})
+    exchange.end(held.status)  # last: its caller need not wait for what only we want to know
 
 
 async def start(

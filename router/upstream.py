@@ -141,8 +141,9 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
-        _REUSED.set(connection.protocol in self._met)
-        if connection.protocol is not None:
+        reused = connection.protocol in self._met
+        _REUSED.set(reused)
+        if not reused and connection.protocol is not None:
             self._met.add(connection.protocol)
         return connection
 

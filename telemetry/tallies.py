@@ -46,8 +46,10 @@ class Spread:
         self.buckets[bisect_left(self.bounds, value)] += 1
         self.count += 1
         self.total += value
-        self.smallest = min(self.smallest, value)
-        self.largest = max(self.largest, value)
+        if value < self.smallest:  # min() and max() take three times as long
+            self.smallest = value
+        if value > self.largest:
+            self.largest = value
 
 
 class Mirror:
