@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from evals.bounds import bernstein, betting_low, normal
-from evals.coverage import beside_top, covering
+from evals.coverage import beside_top, bound, covering
 from evals.ope import Log, dr_rows, effective, evaluate, ips_rows, snips_rows
 from evals.simulate import Check, Setting
-from evals.worlds import Floats, made_up
-from learning.arms import ladder_arms
+from evals.worlds import Floats, World, made_up
+from learning.arms import distinct_arms, ladder_arms
+from telemetry.records import Arm, OnFail
 
 CHECK = Check(sensitivity=0.8, false_alarm=0.1)
 TARGET = np.array([[0.5, 0.5]])
@@ -194,3 +195,24 @@ def test_many_thin_cells_are_covered_as_promised() -> None:
     assert [held.refused for held in found] == [0.0] * 4
     assert 0.93 <= np.mean([held.covered for held in found]) <= 0.97
     assert all(held.half_width < 0.05 for held in found)
+
+
+def test_the_least_width_that_an_estimate_can_have_by_hand() -> None:
+    world = World(
+        name="hand", tiers=("small", "frontier"), role_names=("r",),
+        roles=np.zeros(4, dtype=np.int64),
+        quality=np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0], [0.0, 1.0]]),
+        cost=np.ones((4, 2)), features=np.zeros((4, 0)), digest="",
+    )  # fmt: skip
+    arms = distinct_arms(
+        [Arm(tier=tier, on_fail=OnFail.ACCEPT) for tier in world.tiers], tiers=world.tiers
+    )
+    setting = Setting(world=world, arms=arms, check=Check())
+
+    def least(target: list[float], logging: list[float]) -> float:
+        return bound(setting, target=np.array([target]), logging=np.array([logging]), rows=10_000)
+
+    # Small is right in half of the steps: its variance is .25, that of frontier 0.
+    assert least([1.0, 0.0], [0.25, 0.75]) == pytest.approx(1.6449 / 100)  # .25 / .25
+    assert least([0.5, 0.5], [0.25, 0.75]) == pytest.approx(1.6449 / 200)  # .25² / .25
+    assert least([0.0, 1.0], [0.5, 0.5]) == 0.0
