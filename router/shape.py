@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from router.body import Body
 from telemetry.records import Dialect, Shape
 
 LATEST_TURNS = 3  # a question, the answer before it, and what stood between them
@@ -51,6 +52,23 @@ class _Turn(msgspec.Struct):
 _ANY = msgspec.json.Decoder(Any)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _TURN = msgspec.json.Decoder(_Turn)
+
+
+class Measure:
+    """A step's shape, read from its body when somebody first asks for it."""
+
+    __slots__ = ("_body", "_dialect", "_shape")
+
+    def __init__(self, body: Body, dialect: Dialect) -> None:
+        self._body = body
+        self._dialect = dialect
+        self._shape: Shape | None = None
+
+    def __call__(self) -> Shape:
+        """Return the shape."""
+        if self._shape is None:
+            self._shape = shape_of(self._body.fields, self._dialect, len(self._body.raw))
+        return self._shape
 
 
 def shape_of(fields: Mapping[str, msgspec.Raw], dialect: Dialect, body_bytes: int) -> Shape:

@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-from functools import cache
 from typing import Final
 
-from router import chain, reply, request, roles, shape
+from router import chain, reply, request, roles
 from router.exchange import CLIENT_CLOSED, Exchange
 from router.gateway import Gateway
 from router.lowering import lowered
 from router.patience import CONNECTION
 from router.raising import raised
 from router.request import Endpoint, Receive, Request, Scope, Send
+from router.shape import Measure
 from telemetry.errors import Internal, InvalidRequest, Overloaded, StepError
 from telemetry.records import Context, Decision
 
@@ -94,7 +94,7 @@ def context_of(exchange: Exchange, asked: Request) -> Context:
     policy = exchange.loaded.policy
     alias = roles.alias_of(asked.model)
     dialect = asked.endpoint.dialect
-    measured = cache(lambda: shape.shape_of(asked.body.fields, dialect, len(asked.body.raw)))
+    measured = Measure(asked.body, dialect)
     role, source, unknown = roles.resolve(
         roles.Asked(
             header_role=asked.role,
