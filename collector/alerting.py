@@ -7,6 +7,7 @@ from collector.access import Access
 from collector.alert_events import Enqueue, nowhere
 from collector.alerts.engine import Alerts
 from collector.alerts.gauges import Gauges
+from collector.alerts.raised import raised_roles
 from collector.alerts.routes import Desks, alert_routes
 from collector.armed import Armory, Proofs, Side
 from collector.desk import Desk
@@ -42,8 +43,17 @@ class Alerting:
     """The engine with everything that shows it."""
 
     def __init__(
-        self, room: Surroundings, *, enqueue: Enqueue = nowhere, proofs: Proofs = dict
+        self,
+        room: Surroundings,
+        *,
+        enqueue: Enqueue = nowhere,
+        proofs: Proofs = dict,
+        raised: Callable[[], None] = lambda: None,
     ) -> None:
+        """``raised`` is called when other roles than before are to be graded in full."""
+        self._desk = room.desk
+        self._raised = raised
+        self._graded: frozenset[str] | None = None
         self.alerts = Alerts(
             desk=room.desk,
             store=room.store,
@@ -71,3 +81,7 @@ class Alerting:
         """Move every alert on and look at what is armed."""
         self.alerts.tick(now_ns)
         self._sides = self.armory.every(now_ns)
+        graded = raised_roles(self._desk)
+        if graded != self._graded:
+            self._graded = graded
+            self._raised()

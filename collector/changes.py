@@ -16,6 +16,7 @@ from collector.desk import Transaction
 from collector.holds import DAY_NS
 from collector.refusals import Refusal
 from collector.revisions import Revisions, active_in
+from learning.standing import decided
 
 ANSWERS_DAYS: Final = 7
 ANSWERS_MAX: Final = 10_000
@@ -103,7 +104,8 @@ class Changes:
                 hint=f"the ETag of /api/policy/active, or the revision's base in quotes, "
                 f'such as "{found.name}"',
             )
-        if found.standing.etag not in named and f'"{found.name}"' not in named:
+        made_for = {decided(tag) for tag in named}
+        if not made_for & {decided(found.standing.etag), f'"{found.name}"'}:
             raise Refusal(
                 "stale_base",
                 f"{found.name} is in force by now, not what this was made for",

@@ -69,7 +69,7 @@ class Control:
         ]
         proofs = partial(sink_proofs, room.desk)
         self.routes.append(savings_routes(room))
-        self.alerting = Alerting(room, enqueue=enqueue, proofs=proofs)
+        self.alerting = Alerting(room, enqueue=enqueue, proofs=proofs, raised=self.revisions.wake)
         self._parts.append(("alerts", self.alerting.tick))
         self.routes.append(self.alerting.routes)
         armory = self.alerting.armory

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from collector import holds, revision_book
+from collector.alerts.raised import raised_roles
 from collector.auditlog import Deed
 from collector.desk import Desk, Transaction
 from collector.refusals import Refusal
@@ -243,6 +244,7 @@ def active_in(change: Transaction, now_ns: int) -> tuple[Active, int | None]:
             previous=content(change, stands.previous),
             rollout=stands.rollout,
             pins=holds.pins_at(held, now_ns),
+            graded=raised_roles(change),
         ),
         activated_ns=stands.activated_ns,
         frozen=holds.frozen_at(held, now_ns),

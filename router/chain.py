@@ -34,6 +34,8 @@ async def walk(
     route = exchange.loaded.policy.route(decision.context)
     checked = exchange.endpoint.inference and route.dialect is not Dialect.EMBEDDINGS
     step = Step(role=route.role, dialect=route.dialect, fields=asked.body.fields)
+    if checked and route.graders and exchange.gateway.graders is not None:
+        exchange.grading = exchange.gateway.graders.drawn(exchange, route)
     way = Way(
         exchange=exchange,
         asked=asked,

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from evals.checks import overall
+from evals.answers import Answer
+from evals.checks import AnyCheck, overall
 from router.budget import Hold, pico
 from router.facts import noted
 from router.gateway import Gateway
@@ -54,6 +55,15 @@ class Held:
 
 
 @dataclass(kw_only=True, slots=True)
+class Grading:
+    """A step whose answer was drawn to be graded: with which chance, by whom, and what came."""
+
+    chance: float  # (0, 1]
+    graders: tuple[AnyCheck, ...]
+    answers: dict[int, Answer] = field(default_factory=dict)  # by number of the attempt
+
+
+@dataclass(kw_only=True, slots=True)
 class Exchange:
     """Mutable state of one step; frozen records are made from it when it is over."""
 
@@ -69,6 +79,7 @@ class Exchange:
     request: Request | None = None
     decision: Decision | None = None
     purse: Purse | None = None  # None: no budget applies
+    grading: Grading | None = None  # None: its answer is not graded
     attempts: list[Attempt] = field(default_factory=list)
     answers: list[bytes | None] = field(default_factory=list)  # texts, one per attempt
     delivered: Attempt | None = None  # whose answer the caller gets; the last one by default
@@ -196,6 +207,8 @@ class Exchange:
         )
         if self.gateway.shadows is not None:
             self.gateway.shadows.offer(self, outcome)
+        if self.grading is not None and self.gateway.graders is not None:
+            self.gateway.graders.offer(self, outcome)
 
     def _quality(self) -> tuple[float | None, str | None]:
         """Return the score of the answer the caller got, and the check it is from."""

@@ -19,7 +19,8 @@ from telemetry.records import Decision, Outcome
 from telemetry.spans import Content
 
 if TYPE_CHECKING:
-    from router.exchange import Exchange
+    from router.exchange import Exchange, Grading
+    from router.route import Route
 
 
 class Shadowing(Protocol):
@@ -27,6 +28,18 @@ class Shadowing(Protocol):
 
     def offer(self, exchange: "Exchange", outcome: Outcome) -> None:
         """Take one step; its answer is out, or on its way."""
+        ...
+
+
+class Grader(Protocol):
+    """Draws steps whose answers are graded, and takes these; never blocks and never raises."""
+
+    def drawn(self, exchange: "Exchange", route: "Route") -> "Grading | None":
+        """Return what is needed to grade the answer of a step; None when it was not drawn."""
+        ...
+
+    def offer(self, exchange: "Exchange", outcome: Outcome) -> None:
+        """Take one step that was drawn; its answer is out, or on its way."""
         ...
 
 
@@ -73,5 +86,6 @@ class Gateway:
     spending: Spending = field(default_factory=Spending)
     feedback: FeedbackDesk | None = None  # None: there is no console to hand it to
     shadows: Shadowing | None = None  # None: no step is run again
+    graders: Grader | None = None  # None: no answer is graded
     answer_bytes_max: int = 16_777_216  # a longer answer is relayed unread
     content_bytes_max: int | None = None  # of each body; None: text is not recorded

@@ -22,8 +22,8 @@ class Judge:
 
     @property
     def listens(self) -> bool:
-        """Whether there is anything to check."""
-        return bool(self._checks)
+        """Whether there is anything to check, or an answer to keep for the graders."""
+        return bool(self._checks) or self._exchange.grading is not None
 
     def assembler(self) -> Assembler:
         """Return what puts a streamed answer together."""
@@ -31,12 +31,16 @@ class Judge:
 
     async def whole(self, trial: Trial, content: bytes) -> Verdict | None:
         """Judge an unstreamed answer."""
-        if not self._checks:
+        if not self.listens:
             return None
         return await self.answer(trial, read_answer(content, self._step))
 
     async def answer(self, trial: Trial, answer: Answer) -> Verdict | None:
         """Judge an answer; the verdicts stay with the attempt. None: no check had a word."""
+        if self._exchange.grading is not None:
+            self._exchange.grading.answers[trial.number] = answer
+        if not self._checks:
+            return None
         clock, meters = self._exchange.gateway.clock, self._exchange.gateway.meters
         began = clock.monotonic()
         checked = await run_checks(self._checks, answer)
@@ -59,7 +63,7 @@ def disabled_checks(policy: Policy) -> tuple[str, ...]:
     broken = {
         f"{route.rules.where}: check {check.name!r} is disabled, it failed too often; it abstains"
         for route in policy.table.values()
-        for check in route.checks
+        for check in (*route.checks, *route.graders)
         if is_budgeted(check) and check.budget.disabled
     }
     return tuple(sorted(broken))

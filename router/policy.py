@@ -53,6 +53,7 @@ class Policy:
         self.roles = frozenset(role for role, _ in self.rules)
         self.plan_escalations_max = file.plans.escalations_max
         self._checks = {key: build_checks(rules.checks) for key, rules in self.rules.items()}
+        self._graders = {key: build_checks(rules.graders) for key, rules in self.rules.items()}
         self._functions = {key: function_of(rules, directory) for key, rules in self.rules.items()}
         self._names = _model_names(file)
         self._models = {model: targets.target(model) for model in self._names.values()}
@@ -83,7 +84,7 @@ class Policy:
         modes = sorted(mode for role, mode in self.rules if role == rules.role and mode is not None)
         low, high = (self.ladder.index(tier) for tier in rules.range)
         span = self.ladder[low : high + 1]
-        served = replace(rules, shadow=None)  # shadow runs serve nobody
+        served = replace(rules, shadow=None, graders=())  # neither serves anybody
         return served, modes, [(tier, self.file.tiers.get(tier)) for tier in span]
 
     @property
@@ -93,7 +94,7 @@ class Policy:
 
     async def close(self) -> None:
         """Give back what checks hold, once no step uses this policy any more."""
-        for checks in self._checks.values():
+        for checks in (*self._checks.values(), *self._graders.values()):
             await close_checks(checks)
         for function in self._functions.values():
             if function is not None:
@@ -242,6 +243,7 @@ class Policy:
             quality_floor=rules.quality_floor,
             pin=None,
             checks=self._checks[rules.role, rules.mode],
+            graders=self._graders[rules.role, rules.mode],
             rules=rules,
             code=self._functions[rules.role, rules.mode],
             models={tier: models[tier] for tier in tiers},
@@ -296,6 +298,7 @@ class Policy:
             quality_floor=rules.quality_floor,
             pin=target,
             checks=self._checks[rules.role, rules.mode],
+            graders=self._graders[rules.role, rules.mode],
             rules=rules,
             code=None,
             models={tier: (target,)},

@@ -114,6 +114,13 @@ class RoleRules(Section):
         "the name under `check` and its parameters; none when absent",
         max_length=32,
     )
+    graders: tuple[str | dict[str, JsonValue], ...] | None = Field(
+        None,
+        description="tests, written as `checks`, that judge a share of the answers after the "
+        "caller has them and decide nothing; the share is `alerts.quality.sample`; none when "
+        "absent",
+        max_length=8,
+    )
     code: str | None = Field(
         None,
         max_length=200,

@@ -97,6 +97,7 @@ class Revisions:
             "revision": _name(found),
             "rollout": found.rollout,
             "pins": sorted(found.pins),
+            "graded": sorted(found.graded),
             "confirmed_seconds_ago": None if at is None else self._clock.monotonic() - at,
             "error": self.error,
         }

@@ -26,6 +26,7 @@ class Route:
     quality_floor: float | None
     pin: Target | None  # the only model that may answer
     checks: tuple[AnyCheck, ...]
+    graders: tuple[AnyCheck, ...]
     code: CodeFunction | None  # what answers on the tier `code`
     rules: Rules  # what the policy says of the role beyond where its steps go
     models: Mapping[str, tuple[Target, ...]]  # by tier

@@ -51,6 +51,7 @@ class Rules:
     pin: PinConfig | None
     caller_pins: bool
     checks: tuple[str | Mapping[str, Any], ...]
+    graders: tuple[str | Mapping[str, Any], ...]
     code: str | None  # module:function of the tier `code`
     hold: bool
     unpassed: Unpassed
@@ -102,6 +103,7 @@ def _filled(file: PolicyFile, name: str, mode: str | None) -> Rules:
         pin=next((layer.pin for layer in layers if layer.pin), None),
         caller_pins=file.callers.pins if role.caller_pins is None else role.caller_pins,
         checks=next((layer.checks for layer in layers if layer.checks is not None), ()),
+        graders=next((layer.graders for layer in layers if layer.graders is not None), ()),
         code=next((layer.code for layer in layers if layer.code), None),
         hold=next((layer.stream for layer in layers if layer.stream), "pass") == "hold",
         unpassed=next((layer.unpassed for layer in layers if layer.unpassed), "answer"),
@@ -238,10 +240,11 @@ def _shadow_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
 
 
 def _check_faults(rules: Rules) -> Iterator[Fault]:
-    try:
-        build_checks(rules.checks)
-    except ConfigError as error:
-        yield Fault(where=f"{rules.where}.checks", message=error.message, remedy=error.hint)
+    for key, specs in (("checks", rules.checks), ("graders", rules.graders)):
+        try:
+            build_checks(specs)
+        except ConfigError as error:
+            yield Fault(where=f"{rules.where}.{key}", message=error.message, remedy=error.hint)
     for key, wanted in (("stream", rules.hold), ("unpassed", rules.unpassed == "refuse")):
         if wanted and not rules.checks:
             yield Fault(
@@ -297,6 +300,14 @@ def _alert_faults(file: PolicyFile, rules: Rules) -> Iterator[Fault]:
     alert, floor = file.alerts.quality_of(rules.role), rules.quality_floor
     if alert is None or floor is None:
         return
+    if rules.graders and not rules.checks and alert.sample <= alert.graded_share_min:
+        yield Fault(
+            where=f"{rules.where}.graders",
+            message=f"FeedbackMissing would fire for ever: its graders judge {alert.sample:g} of "
+            f"the answers and graded_share_min is {alert.graded_share_min:g}",
+            remedy=f"raise sample, or set graded_share_min below {alert.sample:g} in "
+            f"[alerts.roles.{rules.role}]",
+        )
     steps = fastest(limit=1.0 - floor, arl=alert.arl)
     if steps is None:
         yield Fault(

@@ -26,6 +26,7 @@ from router.config import Config
 from router.decider import Decider
 from router.feedback import FeedbackDesk
 from router.gateway import Gateway, Load
+from router.grading import Graders
 from router.lease import Leases
 from router.listen import Address
 from router.patience import patient
@@ -105,7 +106,7 @@ async def _serve(
     console = _console(config, environment)
     leases = _leases(config, console, reloader=reloader, meters=meters, clock=clock)
     feedback = FeedbackDesk(console=console.url, token=console.token)
-    shadows = Shadows(rng=rng)
+    shadows, graders = Shadows(rng=rng), Graders(rng=rng, verdicts=exporter)
     revisions = _revisions(config, console, meters=meters, clock=clock, rng=rng)
     gateway = Gateway(
         loaded=lambda: reloader.current,
@@ -123,6 +124,7 @@ async def _serve(
         spending=leases.spending,
         feedback=feedback,
         shadows=shadows,
+        graders=graders,
         content_bytes_max=config.telemetry.content_bytes_max if config.telemetry.content else None,
     )
     health = _health(worker, reloader=reloader, revisions=revisions, meters=meters, clock=clock)
@@ -136,8 +138,8 @@ async def _serve(
             await server.serve(sockets=[sock])
     finally:
         await _call_off(watch, *retired)
-        await _close(revisions, leases, shadows, reloader.current.policy, upstream, feedback)
-        await exporter.close()  # last: the others may have something to record
+        await _close(revisions, leases, shadows, graders, reloader.current.policy, upstream)
+        await _close(feedback, exporter)  # that one last: the others may have something to record
 
 
 async def _call_off(*tasks: asyncio.Task[None]) -> None:

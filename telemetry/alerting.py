@@ -47,7 +47,9 @@ class QualityAlertConfig(Section):
     """The alert on quality."""
 
     sample: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="share of answers that are judged"
+        1.0,
+        description="share of answers that a role's `graders` judge; all while `QualityWarn` or "
+        "`QualityLow` fires",
     )
     arl: Arl = Field(
         2_600,
@@ -104,6 +106,9 @@ class RoleAlertConfig(Section):
     """What one role has otherwise; absent keys are as in the tables above."""
 
     arl: Arl | None = Field(None, description="of `QualityLow`")
+    sample: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of answers that the role's `graders` judge"
+    )
     warn_arl: Arl | None = Field(None, description="of `QualityWarn`")
     cost_arl: Arl | None = Field(None, description="of `CostHigh`")
     increase: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = Field(
@@ -201,7 +206,7 @@ class AlertsConfig(Section):
         own = self.roles.get(role) if role is not None else None
         if self.quality is None or own is None:
             return self.quality
-        names = ("arl", "warn_arl", "graded_min", "graded_share_min")
+        names = ("arl", "sample", "warn_arl", "graded_min", "graded_share_min")
         return _with(self.quality, {name: getattr(own, name) for name in names})
 
     def cost_of(self, role: str | None) -> CostAlertConfig | None:

@@ -95,7 +95,7 @@ class VerdictEncoder:
         keys = (
             names.EVALUATION_NAME, names.EVALUATION_SCORE, names.EVALUATION_LABEL,
             names.EVALUATION_EXPLANATION, names.EVALUATION_VERSION, names.RESPONSE_ID,
-            names.DECISION_ID, names.ROLE, names.TIER,
+            names.DECISION_ID, names.ROLE, names.TIER, names.EVALUATION_CHANCE,
         )  # fmt: skip
         values = KeyValues(6, chars_max=chars_max)
         self._encoders = [values.encoder(key, key.kind) for key in keys]
@@ -114,6 +114,7 @@ class VerdictEncoder:
         values = (
             verdict.check, verdict.score, verdict.result, verdict.reason or None, verdict.version,
             attempt.response_id, decision.decision_id, decision.context.role, attempt.tier,
+            verdict.chance,
         )  # fmt: skip
         failed = verdict.result is Result.FAIL
         body = b"".join((

@@ -44,6 +44,7 @@ class _Step(NamedTuple):
     content: Content | None
     spans: int
     content_bytes: int
+    told: bool = True  # False: its spans were sent before, and only its verdicts are news
 
 
 class _Pile:
@@ -181,6 +182,17 @@ class Exporter:
         except Exception:  # noqa: BLE001 - telemetry must not break a request, whatever it is given
             self._meters.fault("a step could not be recorded")
 
+    def judged(self, decision: Decision, outcome: Outcome) -> None:
+        """Hand over verdicts on a step that was recorded before; never blocks and never raises.
+
+        ``outcome`` holds the attempts that they are of, with these verdicts and no others.
+        """
+        try:
+            if self._targets and self._room(1):
+                self._put(_Step(decision, outcome, (), None, 1, 0, told=False))
+        except Exception:  # noqa: BLE001 - telemetry must not break anything, whatever it is given
+            self._meters.fault("a verdict could not be recorded")
+
     async def close(self, timeout_seconds: float = 5.0) -> None:
         """Send what can be sent in time; the collector's rest goes to disk, others' is dropped."""
         deadline = self._clock.monotonic() + timeout_seconds
@@ -209,17 +221,26 @@ class Exporter:
         if not self._targets:
             return
         spans = 1 + len(outcome.attempts)
-        if self._closed or self._waiting_spans + spans > self._config.queue_spans:
-            self._count_dropped("shutdown" if self._closed else "queue_full", spans)
+        if not self._room(spans):
             return
         size = 0
         if content is not None:
             content = self._admitted(content)
             size = 0 if content is None else content.bytes
         allowed = self._allowed(baggage) if self._baggage and baggage else ()
-        self._waiting.append(_Step(decision, outcome, allowed, content, spans, size))
-        self._waiting_spans += spans
-        self._content_bytes += size
+        self._put(_Step(decision, outcome, allowed, content, spans, size))
+
+    def _room(self, spans: int) -> bool:
+        """Say whether so many more may wait; what may not is counted as dropped."""
+        if self._closed or self._waiting_spans + spans > self._config.queue_spans:
+            self._count_dropped("shutdown" if self._closed else "queue_full", spans)
+            return False
+        return True
+
+    def _put(self, step: _Step) -> None:
+        self._waiting.append(step)
+        self._waiting_spans += step.spans
+        self._content_bytes += step.content_bytes
         if not self._scheduled:
             self._schedule()
 
@@ -266,7 +287,9 @@ class Exporter:
 
     def _encode(self, step: _Step) -> None:
         decision, outcome = step.decision, step.outcome
-        spans = describe(decision, outcome, baggage=step.baggage, content=step.content)
+        spans = []
+        if step.told:
+            spans = describe(decision, outcome, baggage=step.baggage, content=step.content)
         encoded = [self._spans.encode(span) for span in spans]
         events = self._verdicts.encode(decision, outcome)
         for span in encoded:

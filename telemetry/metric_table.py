@@ -83,6 +83,13 @@ METRICS: Final = (
         "too_large, fault",
     ),
     Metric(
+        "tierwise_graded_total",
+        "counter",
+        ("role", "result"),
+        "answers drawn for a role's graders; result: graded, silent (none had a word), or why not: "
+        "unread, busy, late, fault",
+    ),
+    Metric(
         "tierwise_budget_spent_ratio",
         "gauge",
         ("scope", "name"),

@@ -99,6 +99,7 @@ EVALUATION_SCORE = Attribute("gen_ai.evaluation.score.value", "double", "event",
 EVALUATION_LABEL = Attribute("gen_ai.evaluation.score.label", "string", "event", "pass, fail or abstain")
 EVALUATION_EXPLANATION = Attribute("gen_ai.evaluation.explanation", "string", "event", "why, in a few words")
 EVALUATION_VERSION = Attribute("tierwise.check.version", "string", "event", "version of the check")
+EVALUATION_CHANCE = Attribute("tierwise.evaluation.chance", "double", "event", "probability with which this answer was chosen to be judged; on every word of a role's graders, absent on checks, which judge every answer")
 # fmt: on
 
 ROUTE_SPAN: Final = "route"  # followed by the role

@@ -157,16 +157,22 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """One check's word on one answer; ``score`` is in 0..1."""
+    """One check's word on one answer; ``score`` is in 0..1.
+
+    ``chance`` in (0, 1] is the probability with which the answer was chosen to be judged; None for
+    a check that judges every answer.
+    """
 
     check: str
     version: str
     result: Result
     score: float | None = None
     reason: str = ""
+    chance: float | None = None
 
     def __post_init__(self) -> None:
         assert self.score is None or 0.0 <= self.score <= 1.0, f"score {self.score} not in 0..1"
+        assert self.chance is None or 0.0 < self.chance <= 1.0, f"chance {self.chance} not in 0..1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

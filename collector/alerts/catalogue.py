@@ -39,7 +39,8 @@ RULES: Final = _rules(
         kind="sequential",
         meaning="Early evidence that a role's mean quality is under its floor.",
         question="Is one tier or model version behind most of the low scores?",
-        remedy="Watch it; nothing moves yet. Read the example decisions.",
+        remedy="Watch it; nothing moves yet, but the role's graders judge every answer. Read the "
+        "example decisions.",
         patience=Patience(keep_steps=5),
     ),
     Rule(

@@ -15,6 +15,13 @@ WHERE received_ns >= $at
   AND (received_ns > $at OR (start_ns, decision_id) > ($start, $id))
 ORDER BY received_ns, start_ns, decision_id LIMIT $most
 """
+# With which probability answers that were judged had been chosen for it, where that was logged.
+CHANCES: Final = """
+SELECT call_decision_id AS decision_id, avg(chance) AS chance FROM evaluations
+WHERE chance IS NOT NULL AND score IS NOT NULL AND time_ns >= $since
+  AND call_decision_id IN (SELECT unnest($ids))
+GROUP BY call_decision_id
+"""
 # The sessions of steps, and which of those had steps that were looked at before.
 SESSIONS: Final = """
 SELECT decision_id, min(task) AS task FROM calls

@@ -40,6 +40,7 @@ class Steps:
         self._behind = False
         self._fresh: Fresh = {}
         self._drawn: set[str] = set()
+        self._chances: dict[str, float] = {}
         self._struck = Struck(counts=False)
 
     def take(self, books: Books, terms: Terms, now_ns: int) -> None:
@@ -55,6 +56,7 @@ class Steps:
             rows = self._page(books, terms, now_ns)
             at_ns = books.fact(CURSOR, [0])[0]
             self._drawn = fresh(self._store, rows, at_ns=at_ns)
+            self._chances = self._logged(rows)
             for row in rows:
                 self._step(books, terms, row)
             if rows:
@@ -95,6 +97,18 @@ class Steps:
             if now_ns - wait_ns < row["received_ns"] <= now_ns + wait_ns:
                 return rows[:count]
         return rows
+
+    def _logged(self, rows: Rows) -> dict[str, float]:
+        """Return the logged chance of each judged step among ``rows`` that has one, by its id."""
+        judged = [row for row in rows if row["quality_rank"] == JUDGED]
+        if not judged:
+            return {}
+        bound = {
+            "ids": [row["decision_id"] for row in judged],
+            "since": min(row["start_ns"] for row in judged),
+        }
+        found = self._store.read(queries.CHANCES, bound)
+        return {row["decision_id"]: float(row["chance"]) for row in found}
 
     def _sequential(
         self, books: Books, name: str, role: str | None, *, held: bool = False
@@ -153,13 +167,27 @@ class Steps:
             signal.ungraded += 1
             return
         signal.ungraded, signal.graded_ns = 0, max(signal.graded_ns, row["start_ns"])
-        # Who judges a share of the answers speaks for the others too.
-        weight = 1.0 if row["quality_rank"] == JUDGED else config.sample
+        weight = self._weight(signal, row, config)
         outcome = _outcome(row, 1.0 - score, 1.0 - floor, weight=weight)
         for name, one in (("QualityWarn", config), ("QualityLow", config)):
             self._see(books, name, role, outcome, _levels(one, name))
         for name in ("QualityWarn", "QualityLow"):
             self._see(books, name, None, outcome, _levels(whole, name))
+
+    def _weight(self, signal: Watched, row: dict[str, Any], config: QualityAlertConfig) -> float:
+        """Return what a grade weighs: one over its chance, as a share of the most at this time.
+
+        Who judges a share of the answers speaks for the others too. The share may be raised while
+        a warning stands; what was logged last, before this step, is the share to go by.
+        """
+        rate = config.sample if signal.rate is None else signal.rate
+        if row["quality_rank"] != JUDGED:
+            return rate
+        chance = self._chances.get(row["decision_id"])
+        if chance is None:  # a judge who does not say judges the configured share
+            return 1.0
+        signal.rate = chance
+        return min(1.0, rate / chance)
 
     def _draw(self, books: Books, row: dict[str, Any]) -> None:
         watched = books.of("PropensityMismatch", row["role"])

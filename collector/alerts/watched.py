@@ -49,6 +49,7 @@ class Watched(msgspec.Struct, kw_only=True):
     step_ns: int = 0
     graded_ns: int = 0
     ungraded: int = 0
+    rate: float | None = None  # QualityLow: chance to be judged that graders logged last
 
     @property
     def evidence(self) -> float:
@@ -62,6 +63,7 @@ class Watched(msgspec.Struct, kw_only=True):
         self.seen = self.since_seen = 0
         self.since_bad, self.since_ns, self.dating = 0.0, 0, 1.0
         self.examples, self.baseline, self.arms = [], None, {}
+        self.rate = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from collector.access import Access, Key, Level
+from collector.alerts import ledger
+from collector.alerts.ledger import Alert
+from collector.alerts.states import Standing, State
 from collector.refusals import Refusal
 from learning.revision import Revision
 from learning.standing import parse
@@ -191,6 +194,26 @@ async def test_the_base_must_be_named_and_must_be_the_present_one(start: Start) 
     assert (await panel.post(path, body, base='"declared"'))[0] == 409
     assert (await panel.post(path, body, base=f'"{first.revision_id}"'))[0] == 200
     assert (await panel.post(path, body, base=f'"x", {await panel.etag()}'))[0] == 200
+
+
+async def test_a_warning_that_begins_meanwhile_makes_no_base_stale(start: Start) -> None:
+    panel = await begin(start)
+    before, revisions = await panel.etag(), panel.running.revisions
+    with revisions.desk.transaction() as change:
+        ledger.write(change, burning("QualityWarn", "worker"))
+    revisions.wake()
+    assert revisions.active().standing.graded == {"worker"}
+    after = await panel.etag()
+    assert after != before  # gateways hear of it
+    assert (await panel.post("freeze", {"reason": "r"}, base=before))[0] == 200
+    assert (await panel.post("thaw", {"reason": "r"}, base=after))[0] == 200
+
+
+def burning(name: str, role: str) -> Alert:
+    return Alert(
+        fingerprint="f" * 64, name=name, role=role, severity="info", labels={},
+        standing=Standing(state=State.FIRING),
+    )  # fmt: skip
 
 
 async def test_a_proposal_whose_parent_is_gone_is_stale(start: Start) -> None:

@@ -1,5 +1,7 @@
 """The standing policy's document: round trip, equality by text, refusal of what is none."""
 
+from dataclasses import replace
+
 import pytest
 
 from learning import standing
@@ -35,6 +37,17 @@ def test_the_tag_changes_with_anything_that_matters() -> None:
     tags = {_whole().etag, Standing().etag, Standing(rollout=0.5).etag}
     assert len(tags) == 3
     assert _whole().etag == standing.parse(_whole().text).etag
+
+
+def test_roles_to_be_graded_are_news_for_gateways_and_none_for_whoever_decides() -> None:
+    plain, graded = _whole(), replace(_whole(), graded=frozenset({"worker"}))
+    assert standing.parse(graded.text) == graded
+    assert "graded" not in plain.text  # an older gateway's document is as it was
+    assert len({plain.etag, graded.etag, replace(graded, graded=frozenset({"*"})).etag}) == 3
+    assert standing.decided(graded.etag) == standing.decided(plain.etag) == plain.etag
+    assert graded.grades_all("worker")
+    assert not graded.grades_all("critic")
+    assert Standing(graded=frozenset({"*"})).grades_all("critic")
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "null", "7", '{"format": 9}', "not json"])

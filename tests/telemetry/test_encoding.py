@@ -41,6 +41,7 @@ optional_text = st.none() | texts
 verdicts = st.builds(
     Verdict, check=texts, version=texts, result=st.sampled_from(Result),
     score=st.none() | st.floats(0, 1), reason=texts,
+    chance=st.none() | st.floats(0, 1, exclude_min=True),
 )  # fmt: skip
 tokens = st.builds(Tokens, **{field.name: st.none() | counts for field in fields(Tokens)})
 attempts = st.builds(
@@ -142,6 +143,7 @@ def test_verdicts_are_log_events_below_their_attempts(decision: Decision, outcom
         assert attributes.get("gen_ai.evaluation.explanation") == (verdict.reason or None)
         assert attributes.get("gen_ai.response.id") == attempt.response_id
         assert attributes["tierwise.decision.id"] == decision.decision_id
+        assert attributes.get("tierwise.evaluation.chance") == verdict.chance
 
 
 def encoded(span: Span) -> Any:

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 from telemetry import names
 from telemetry.config import TelemetryConfig
+from telemetry.records import Result, Verdict
 from telemetry.spans import Content
 from tests.telemetry import steps
 from tests.telemetry.exporting import EXPORTED, dropped, make, other, record, running
@@ -31,6 +33,25 @@ async def test_a_step_the_caller_did_not_sample_reaches_only_the_collector(tmp_p
         assert sorted(collector.span_ids) == sorted(hidden + shown)
         assert sorted(elsewhere.span_ids) == sorted(shown)
         assert len(elsewhere.events) == 3
+
+
+async def test_a_grade_that_comes_later_is_a_word_without_a_second_span(tmp_path: Path) -> None:
+    async with http_sink() as sink:
+        exporter, meters = make(tmp_path, collector=sink.url)
+        async with running(exporter):
+            decision, outcome = steps.decision(), steps.outcome()
+            exporter.record(decision, outcome)
+            word = Verdict(check="judge", version="1", result=Result.FAIL, score=0.0, chance=0.25)
+            attempt = replace(outcome.attempts[0], verdicts=(word,))
+            exporter.judged(decision, replace(outcome, attempts=(attempt,)))
+            await until(lambda: len(sink.events) == 2)
+        assert len(sink.spans) == 2
+        assert meters.value("tierwise_telemetry_recorded_total") == 1
+    said = [{a.key: a.value for a in event.attributes} for event in sink.events]
+    chances = [each.get("tierwise.evaluation.chance") for each in said]
+    assert chances[0] is None
+    assert chances[1] is not None
+    assert chances[1].double_value == 0.25
 
 
 async def test_text_is_sent_only_when_the_operator_says_so(tmp_path: Path) -> None:

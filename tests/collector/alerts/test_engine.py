@@ -7,6 +7,7 @@ import pytest
 from collector import holds
 from collector.alerts import ledger, steps
 from collector.alerts.engine import INSTANCES_MAX, NoAlert
+from collector.alerts.raised import raised_roles
 from collector.alerts.watched import one
 from collector.armed import Armory
 from collector.auditlog import Deed
@@ -16,7 +17,16 @@ from collector.holds import DAY_NS, Hold
 from collector.rows import Batch
 from collector.silences import Asked, checked, put
 from telemetry.terms import TierTerms
-from tests.collector.alerts.world import SECOND, World, call, decision, role_terms, terms, word
+from tests.collector.alerts.world import (
+    SECOND,
+    World,
+    call,
+    decision,
+    judgement,
+    role_terms,
+    terms,
+    word,
+)
 
 GOOD = [1.0] * 19 + [0.0]
 BAD = [0.0, 1.0] * 10
@@ -242,6 +252,52 @@ def test_grades_of_a_sampled_judge_weigh_more_than_those_of_checks(world: World)
     assert checked_only is not None
     # 1 + b x 0.25 x 0.85 over the six bets, whose mean is 1.375
     assert checked_only.evidence == pytest.approx(1 + 1.375 * 0.25 * 0.85)
+
+
+def test_a_grade_weighs_by_the_chance_that_was_logged_for_it(world: World) -> None:
+    quality = {"horizon_seconds": 0, "sample": 0.25}
+    world.change(alerts=terms(alerts={"quality": quality}).alerts)
+    judged(world, chance=0.25)
+    judged(world, chance=1.0)  # the share was raised: this one was four times as likely
+    judged(world, chance=1.0)
+    watched = one(world.desk, "QualityLow", "worker")
+    assert watched is not None
+    assert watched.rate == 1.0
+    # Wealth W of the bet b after weights 1, 1/4 and 1, m = 0.15 and failures throughout:
+    # W <- (W + 1) (1 + b w 0.85), which the six bets have on average.
+    grid = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+    wealth = [0.0] * 6
+    for weight in (1.0, 0.25, 1.0):
+        wealth = [(w + 1) * (1 + b * weight * 0.85) for w, b in zip(wealth, grid, strict=True)]
+    assert watched.evidence == pytest.approx(sum(wealth) / 6)
+
+
+def judged(world: World, *, chance: float) -> None:
+    """Store a failed step whose judge logged its chance, and look."""
+    world.put([0.0], quality_source="judge")
+    grade = judgement(world.count, world.now, chance=chance)
+    world.keep(Batch(evaluations=[grade]))
+    for sql in (  # as the roll-up joins them
+        "UPDATE evaluations SET call_decision_id = decision_id",
+        "UPDATE decisions SET quality_rank = 2",
+    ):
+        world.store._connection.execute(sql)
+    world.tick()
+
+
+def test_a_warning_has_every_answer_of_its_role_graded_until_it_is_over(world: World) -> None:
+    assert raised_roles(world.desk) == set()
+    drop(world)
+    assert world.state("QualityWarn") == "firing"
+    assert raised_roles(world.desk) == {"worker"}
+    mute(world, alertname="Quality*")  # a silence stops nobody from looking
+    world.tick()
+    assert raised_roles(world.desk) == {"worker"}
+    for _ in range(40):
+        world.put(GOOD)
+        world.tick()
+    assert world.state("QualityWarn") in ("resolved", "inactive")
+    assert raised_roles(world.desk) == set()
 
 
 def test_dropped_telemetry_is_told(world: World) -> None:

@@ -99,6 +99,16 @@ def word(number: int, at_ns: int, source: str) -> EvaluationRow:
     return row
 
 
+def judgement(number: int, at_ns: int, *, chance: float) -> EvaluationRow:
+    """A judge's word on decision ``number``, who was drawn with ``chance``."""
+    given = {
+        "evaluation_id": f"j{number}", "time_ns": at_ns, "decision_id": f"d{number}",
+        "name": "judge", "source": "event", "score": 0.0, "rank": 2, "chance": chance,
+    }  # fmt: skip
+    row: EvaluationRow = _row(EvaluationRow, given)
+    return row
+
+
 @dataclass
 class World:
     """Everything real but the sinks, whose events are gathered."""
