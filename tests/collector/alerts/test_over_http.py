@@ -20,6 +20,7 @@ from tests.collector.otlp import NOW_NS, Trace
 LONG = bool(os.environ.get("TIERWISE_LONG"))
 HEALTHY = 2_600 if LONG else 150
 ROLES = 8
+DELAYED = 20 if LONG else 5
 SETTINGS: dict[str, Any] = {
     "cost": {"budget_usd_per_day": 100_000, "horizon_seconds": 0, "baseline_tasks": 100},
     "quality": {"horizon_seconds": 0},
@@ -44,6 +45,7 @@ class Sender:
         self._running = running
         self._count = 0
         self.sent: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}  # of steps, by decision and by task
 
     async def send(self, role: str, scores: Any, tokens: Any) -> None:
         """Send one step per score, each with one call of so many tokens."""
@@ -52,6 +54,7 @@ class Sender:
             self._count += 1
             at, own = NOW_NS + self._count * 1_000, trace.rng.randbytes(16)
             made = {"tierwise.decision.id": f"d{self._count}", "tierwise.role": role}
+            self.numbers |= {f"d{self._count}": self._count, own.hex(): self._count}
             made |= {"tierwise.tier": "mid", "tierwise.model": "openai/b"}
             step = trace.span(
                 f"route {role}",
@@ -73,6 +76,11 @@ class Sender:
         self.sent[role] = self.sent.get(role, 0) + len(scores)
         status, _, body = await self._running.post("/v1/traces", trace.body())
         assert status == 200, body
+
+    @property
+    def last(self) -> int:
+        """Number of the step that was sent last."""
+        return self._count
 
 
 async def firing(running: Running) -> set[tuple[str, str | None]]:
@@ -148,6 +156,57 @@ async def test_drop_doubled_cost_both_and_neither_raise_the_right_alert_once(sta
     found = [float(part.rsplit(" ", 1)[1]) for part in parts.split(", ")]
     assert sum(found) == pytest.approx(float(change), rel=1e-4)
     assert found[1] == max(found), "tokens per attempt are what rose"
+
+
+@pytest.mark.timeout(600 if LONG else 90)
+@pytest.mark.parametrize("bursty", [False, True] if LONG else [True])
+async def test_the_median_delay_over_roles_is_the_stated_one(start: Start, bursty: bool) -> None:
+    """Half of the roles drop to 0.60, half cost twice as much; each tells when it fired."""
+    dropped = [f"drop{number}" for number in range(DELAYED)]
+    doubled = [f"double{number}" for number in range(DELAYED)]
+    running = await start(terms=policy(*dropped, *doubled))
+    sender, rng = Sender(running), np.random.default_rng(13)
+
+    def scores(mean: float, count: int) -> Any:
+        if not bursty:
+            return rng.random(count) < mean
+        bad = np.repeat(rng.uniform(0.0, 2 * (1 - mean), 250), 20)  # by the twenty, this bad
+        pool = (rng.random(bad.size) >= bad).astype(float)
+        return draw(pool, shape=(1, count), block=20, rng=rng)[0]
+
+    for name in (*dropped, *doubled):
+        await sender.send(name, scores(0.93, 200), rng.lognormal(6, 0.5, 200))
+    await caught_up(running, sender)
+    first: dict[str, int] = {}
+    stated = {
+        "QualityLow": await stated_delay(running, "QualityLow", dropped, "mean 0.60"),
+        "CostHigh": await stated_delay(running, "CostHigh", doubled, "cost x 2"),
+    }
+    for name in (*dropped, *doubled):
+        first[name] = sender.last + 1
+        mean, rise = (0.60, 1.0) if name in dropped else (0.93, 2.0)
+        await sender.send(name, scores(mean, 200), rise * rng.lognormal(6, 0.5, 200))
+    await caught_up(running, sender)
+    for alert, names in (("QualityLow", dropped), ("CostHigh", doubled)):
+        delays = []
+        for name in names:
+            listed = (await running.get(f"/api/alerts?role={name}"))["alerts"]
+            told = next(each for each in listed if each["name"] == alert)
+            assert await times_fired(running, alert, name) == 1
+            worst = told["annotations"]["examples"].split(", ")[-1]  # the one that raised it
+            delays.append(sender.numbers[worst] - first[name] + 1)
+        assert min(delays) > 0
+        assert stated[alert] / 2 <= np.median(delays) <= 2 * stated[alert], (alert, delays, stated)
+
+
+async def stated_delay(running: Running, alert: str, roles: list[str], effect: str) -> float:
+    """Return the median of what the roles' own traffic makes `tierwise alerts explain` say."""
+    medians = []
+    for role in roles if LONG else roles[:2]:
+        found = await running.get(f"/api/alerts/explain/{alert}?role={role}")
+        assert found["traffic"] == "the last 200 outcomes"
+        medians += [each["median"] for each in found["delays"] if each["effect"] == effect]
+    return float(np.median(medians))
 
 
 @pytest.mark.timeout(900 if LONG else 60)
