@@ -5,9 +5,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvloop
 
@@ -15,6 +15,9 @@ from evals.bench.load import Round, drive, request_bytes
 from evals.bench.stage import Stage, load_average, stage
 
 CHAT = "/v1/chat/completions"
+# What a check adds is small beside what a busy moment does: its rounds are so many more, and so
+# much shorter, than the others.
+CHECK_ROUNDS: Final = 5
 BODY = {
     "model": "tierwise/worker",
     "messages": [
@@ -58,6 +61,7 @@ class Row:
     added_p99: float
     per_second: float
     per_second_direct: float
+    added_cpu_us: float | None  # the gateway's processor time a request; None: cannot be read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +112,12 @@ async def _measure(
         tell("the check alone, 1 caller")
         unchecked = plain.replace(b"tierwise/checked", b"tierwise/worker")
         check = await _compared(
-            plan,
+            replace(
+                plan,
+                rounds=plan.rounds * CHECK_ROUNDS,
+                seconds_per_round=plan.seconds_per_round / CHECK_ROUNDS,
+            ),
+            on,
             (on.gateway_port, request_bytes(on.gateway_port, CHAT, unchecked)),
             (on.gateway_port, request_bytes(on.gateway_port, CHAT, plain)),
             callers=1,
@@ -139,12 +148,30 @@ async def _rows(
     direct = request_bytes(port, CHAT, body.replace(asked, b"standin-small"))
     through = request_bytes(on.gateway_port, CHAT, body)
     return await _compared(
-        plan, (port, direct), (on.gateway_port, through), callers=callers, first=first
+        plan, on, (port, direct), (on.gateway_port, through), callers=callers, first=first
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timed:
+    """One round, and the gateway's processor time meanwhile; None where that cannot be read."""
+
+    round: Round
+    cpu_seconds: float | None = None
+
+
+async def _timed(on: Stage, way: tuple[int, bytes], *, callers: int, requests: int) -> Timed:
+    before = on.cpu_seconds()
+    found = await drive(*way, callers=callers, requests=requests)
+    after = on.cpu_seconds()
+    if before is None or after is None:
+        return Timed(round=found)
+    return Timed(round=found, cpu_seconds=after - before)
 
 
 async def _compared(
     plan: Plan,
+    on: Stage,
     direct: tuple[int, bytes],
     through: tuple[int, bytes],
     *,
@@ -156,22 +183,24 @@ async def _compared(
         *through, callers=callers, requests=callers * 20 if first else max(200, callers * 10)
     )
     requests = max(callers * 20, int(warm.per_second * plan.seconds_per_round))
-    pairs: list[tuple[Round, Round]] = []
+    pairs: list[tuple[Timed, Timed]] = []
     for _ in range(plan.rounds):
         pairs.append(
             (
-                await drive(*direct, callers=callers, requests=requests),
-                await drive(*through, callers=callers, requests=requests),
+                await _timed(on, direct, callers=callers, requests=requests),
+                await _timed(on, through, callers=callers, requests=requests),
             )
         )
-    return _row(pairs, callers=callers, first=first)
+    return row_of(pairs, callers=callers, first=first)
 
 
-def _row(pairs: Sequence[tuple[Round, Round]], *, callers: int, first: bool) -> Row:
+def row_of(pairs: Sequence[tuple[Timed, Timed]], *, callers: int, first: bool = False) -> Row:
+    """Return the figures of rounds made in turns, each a pair of direct and through the gateway."""
+
     def quantiles(share: float) -> tuple[list[float], list[float]]:
         return (
-            [direct.quantile(share, first=first) for direct, _ in pairs],
-            [through.quantile(share, first=first) for _, through in pairs],
+            [direct.round.quantile(share, first=first) for direct, _ in pairs],
+            [through.round.quantile(share, first=first) for _, through in pairs],
         )
 
     (direct_p50, through_p50), (direct_p99, through_p99) = quantiles(0.5), quantiles(0.99)
@@ -180,7 +209,7 @@ def _row(pairs: Sequence[tuple[Round, Round]], *, callers: int, first: bool) -> 
     return Row(
         callers=callers,
         rounds=len(pairs),
-        requests=len(pairs[0][1].whole),
+        requests=len(pairs[0][1].round.whole),
         direct_p50=statistics.median(direct_p50),
         direct_p99=statistics.median(direct_p99),
         gateway_p50=statistics.median(through_p50),
@@ -188,9 +217,21 @@ def _row(pairs: Sequence[tuple[Round, Round]], *, callers: int, first: bool) -> 
         added_p50=statistics.median(added),
         added_p50_iqr=_iqr(added),
         added_p99=statistics.median(added_p99),
-        per_second=statistics.median(through.per_second for _, through in pairs),
-        per_second_direct=statistics.median(direct.per_second for direct, _ in pairs),
+        per_second=statistics.median(through.round.per_second for _, through in pairs),
+        per_second_direct=statistics.median(direct.round.per_second for direct, _ in pairs),
+        added_cpu_us=_added_cpu_us(pairs),
     )
+
+
+def _added_cpu_us(pairs: Sequence[tuple[Timed, Timed]]) -> float | None:
+    """Return it over all rounds: the kernel counts in steps too coarse for a single one."""
+    seconds, requests = 0.0, 0
+    for direct, through in pairs:
+        if direct.cpu_seconds is None or through.cpu_seconds is None:
+            return None
+        seconds += through.cpu_seconds - direct.cpu_seconds
+        requests += len(through.round.whole)
+    return seconds / requests * 1e6
 
 
 def _iqr(values: Sequence[float]) -> float:

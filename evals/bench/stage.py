@@ -70,8 +70,19 @@ class Stage:
     gateway_port: int
     gateway_pid: int  # of the supervisor
 
+    def cpu_seconds(self) -> float | None:
+        """Return the processor time that the gateway's processes took; None where it is unknown."""
+        try:
+            return sum(map(_cpu_seconds, self._family()))
+        except OSError:
+            return None
+
     def memory_mb(self) -> float:
         """Return the resident memory of the largest gateway process, in MB."""
+        return max(self._family().values()) / 1024
+
+    def _family(self) -> dict[int, int]:
+        """Return the gateway's processes and the kilobytes that each holds in memory."""
         listing = subprocess.run(
             ["ps", "-A", "-o", "pid=,ppid=,rss="],  # noqa: S607 - a system tool
             capture_output=True,
@@ -79,11 +90,17 @@ class Stage:
             check=True,
         ).stdout
         rows = [tuple(int(field) for field in line.split()) for line in listing.splitlines()]
-        family = {self.gateway_pid}
-        for pid, parent, _ in sorted(rows):
+        family = {pid: rss for pid, _, rss in rows if pid == self.gateway_pid}
+        for pid, parent, rss in sorted(rows):
             if parent in family:
-                family.add(pid)
-        return max(rss for pid, _, rss in rows if pid in family) / 1024
+                family[pid] = rss
+        return family
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return user and system time of a process, as Linux tells it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager

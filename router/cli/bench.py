@@ -266,7 +266,9 @@ def decider() -> Callable[[], object]:
 
 def _show(screen: Screen, report: "Report") -> None:
     table = Table(title="Milliseconds, medians over the rounds", box=None, title_justify="left")
-    for name in ("callers", "direct p50", "gateway p50", "added p50", "added p99", "requests/s"):
+    for name in (
+        "callers", "direct p50", "gateway p50", "added p50", "added p99", "requests/s", "CPU µs",
+    ):  # fmt: skip
         table.add_column(name, justify="right")
     for row in report.rows:
         _add(table, str(row.callers), row)
@@ -289,4 +291,5 @@ def _add(table: Table, title: str, row: "Row") -> None:
         f"{row.added_p50:+.2f} (IQR {row.added_p50_iqr:.2f})",
         f"{row.added_p99:+.2f}",
         f"{row.per_second:,.0f} of {row.per_second_direct:,.0f}",
+        "-" if row.added_cpu_us is None else f"{row.added_cpu_us:+.0f}",
     )
