@@ -43,6 +43,7 @@ def roll_up(run: Runner, row: RowOf, *, kept_minute: int) -> int:
     bound = {"edge": edge, **evidence_bounds(low, high)}
     run(learning_queries.EVIDENCE, bound)
     run(learning_queries.TALKS, bound | {"talked": high + 60})
+    run(rollup_queries.FORGET, {})
     return int(minutes)
 
 

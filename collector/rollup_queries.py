@@ -152,6 +152,8 @@ WHERE t.start_ns >= $low * {NS} AND t.start_ns < $high * {NS}
 GROUP BY m.minute, t.role ORDER BY m.minute
 """,
 )
+# These two are as large as the minutes that changed, and would wait in memory for the next ones.
+FORGET: Final = ("DROP TABLE IF EXISTS temp.fresh", "DROP TABLE IF EXISTS temp.touched")
 TASK_MINUTES_RANGE: Final = "SELECT min(minute), max(minute) + 60 FROM temp.task_minutes"
 
 _SUMS: Final[dict[str, tuple[str, str]]] = {

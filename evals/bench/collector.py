@@ -26,6 +26,7 @@ from evals.bench.stage import load_average
 START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 60.0
 WARM_BATCHES: Final = 8
+QUARTERS: Final = 4
 CONFIG: Final = """schema = 1
 [providers.standin]
 base_url = "http://127.0.0.1:1"
@@ -61,7 +62,8 @@ class Report:
     refused: int  # answers of 503; their batches were sent again
     stages_us: Mapping[str, float]  # wall time by stage
     cpu_us: float  # of all the collector's threads
-    memory_mb: float
+    memory_mb: float  # at most, start included
+    stood_mb: tuple[float, ...]  # resident after each quarter of the spans: flat when bounded
     board_ms: float  # GET /api/roles afterwards, median of 20
     load_average: float
 
@@ -89,11 +91,16 @@ def measure(plan: Plan, *, tell: Callable[[str], None]) -> Report:
         uvloop.run(_drive(ports.http, bodies[:WARM_BATCHES], plan.senders))
         before, cpu = _stages(ports.console), _cpu_seconds(pid)
         tell("sending")
-        seconds, latencies, refused = uvloop.run(
-            _drive(ports.http, bodies[WARM_BATCHES:], plan.senders)
-        )
+        seconds, refused = 0.0, 0
+        latencies: list[float] = []
+        stood: list[float] = []
+        for quarter in range(QUARTERS):
+            first, end = (WARM_BATCHES + count * n // QUARTERS for n in (quarter, quarter + 1))
+            took, waited, again = uvloop.run(_drive(ports.http, bodies[first:end], plan.senders))
+            seconds, latencies, refused = seconds + took, latencies + waited, refused + again
+            stood.append(_memory_mb(pid, "VmRSS"))
         after, cpu = _stages(ports.console), _cpu_seconds(pid) - cpu
-        memory = _memory_mb(pid)
+        memory = _memory_mb(pid, "VmHWM")
         time.sleep(5)  # the last roll-up
         board = _board_ms(ports.console)
     spans = count * plan.spans_per_batch
@@ -108,6 +115,7 @@ def measure(plan: Plan, *, tell: Callable[[str], None]) -> Report:
         stages_us={name: (after[name] - before.get(name, 0)) / spans * 1e6 for name in after},
         cpu_us=cpu / spans * 1e6,
         memory_mb=memory,
+        stood_mb=tuple(stood),
         board_ms=board,
         load_average=load,
     )
@@ -227,11 +235,12 @@ def _cpu_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _memory_mb(pid: int) -> float:
+def _memory_mb(pid: int, name: str) -> float:
+    """Return the largest process's entry of ``/proc/PID/status``."""
     sizes = [0.0]
     for one in _family(pid):
         with contextlib.suppress(OSError):
-            found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{one}/status").read_text())
+            found = re.search(rf"{name}:\s+(\d+)", Path(f"/proc/{one}/status").read_text())
             sizes.append(int(found[1]) / 1024 if found else 0.0)
     return max(sizes)
 

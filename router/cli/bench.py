@@ -133,7 +133,7 @@ def collector(
     """Measure how fast a collector of its own stores gzipped OTLP, acknowledged after commit.
 
     With --calls it also fills a store of its own with a history of 30 days, in the folder for
-    temporary files, and asks it for spend and p95 by role and tier and for the scoreboard. Ten
+    temporary files, and asks it for spend and p95 by role and tier and for scoreboards. Ten
     million calls take about 1 GB, and minutes.
     """
     from evals.bench.collector import Plan, as_json, measure  # noqa: PLC0415 - large, only here
@@ -155,17 +155,22 @@ def collector(
     )
     for stage, spent in report.stages_us.items():
         screen.say(f"  {stage:12} {spent:6.1f} µs a span")
-    screen.say(f"scoreboard: {report.board_ms:.1f} ms; memory {report.memory_mb:.0f} MB")
+    stood = ", ".join(f"{one:.0f}" for one in report.stood_mb)
+    screen.say(f"scoreboard: {report.board_ms:.1f} ms")
+    screen.say(f"memory: {report.memory_mb:.0f} MB at most, {stood} MB after each quarter")
     if asked is not None:
         screen.say(f"history of {asked.calls:,} calls, {asked.store_mb:,.0f} MB:")
         screen.say(
             f"  spend and p95 by role and tier, over all of it: {asked.by_tier_ms:.1f} ms, "
             f"{asked.by_tier_cpu_ms:.1f} of processor time"
         )
-        screen.say(
-            f"  scoreboard of a day, from roll-ups: {asked.board_ms:.1f} ms, "
-            f"{asked.board_cpu_ms:.1f} of processor time"
-        )
+        for span, wall, cpu in (
+            ("a day", asked.board_ms, asked.board_cpu_ms),
+            ("all of it", asked.month_ms, asked.month_cpu_ms),
+        ):
+            screen.say(
+                f"  scoreboard of {span}, from roll-ups: {wall:.1f} ms, {cpu:.1f} of processor time"
+            )
     screen.say(f"load average before: {report.load_average:.2f}")
 
 

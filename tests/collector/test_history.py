@@ -15,6 +15,8 @@ def test_a_history_is_written_and_asked(tmp_path: Path) -> None:
     assert 0 < found.board_ms < 60_000
     assert found.by_tier_cpu_ms > 0
     assert found.board_cpu_ms > 0
+    assert 0 < found.month_ms < 60_000
+    assert found.month_cpu_ms > 0
     assert found.store_mb * 2**20 == path.stat().st_size
     assert [work for work, _ in told if work != "rolling up"] == ["writing", "asking"]
     shares = [share for work, share in told if work == "rolling up"]
