@@ -17,7 +17,7 @@ from collector.process import run
 from telemetry.config import PriceConfig
 from telemetry.prices import PriceBook
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0  # of which a quiet machine needs two
 STANDIN_PRICE = PriceConfig(input=1.0, output=4.0, cache_read=0.1, cache_write=1.25)
 STANDIN_PRICES = {f"{provider}/standin-mid": STANDIN_PRICE for provider in ("openai", "anthropic")}
 
