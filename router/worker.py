@@ -28,6 +28,7 @@ from router.feedback import FeedbackDesk
 from router.gateway import Gateway, Load
 from router.grading import Graders
 from router.lease import Leases
+from router.line import Line
 from router.listen import Address
 from router.patience import patient
 from router.policy import Policy
@@ -36,6 +37,7 @@ from router.request import Limits
 from router.revisions import Revisions
 from router.sessions import Memory
 from router.shadowing import Shadows
+from router.siblings import Siblings
 from router.spending import Spending
 from router.upstream import AiohttpUpstream
 from telemetry.clock import Clock, SystemClock
@@ -63,6 +65,7 @@ class WorkerSettings:
     policy_path: Path
     name: str  # gateway-0
     overrides: settings.Overrides
+    line: Line | None = None  # to the gateway's other workers, if there are any
 
 
 def run(worker: WorkerSettings, sock: socket.socket) -> int:
@@ -84,8 +87,7 @@ async def _serve(
     worker: WorkerSettings, sock: socket.socket, *, clock: Clock, environment: Mapping[str, str]
 ) -> None:
     config = settings.load_config(worker.config_path, worker.overrides)
-    rng = random.Random()  # noqa: S311 - ids and jitter, not secrets
-    meters = Meters()
+    rng, meters = random.Random(), Meters()  # noqa: S311 - ids and jitter, not secrets
     retired: list[asyncio.Task[None]] = []
 
     def told(replaced: Loaded | None) -> None:
@@ -108,6 +110,7 @@ async def _serve(
     feedback = FeedbackDesk(console=console.url, token=console.token)
     shadows, graders = Shadows(rng=rng), Graders(rng=rng, verdicts=exporter)
     revisions = _revisions(config, console, meters=meters, clock=clock, rng=rng)
+    siblings = Siblings(worker.line, Memory(clock=clock))
     gateway = Gateway(
         loaded=lambda: reloader.current,
         decider=revisions.decider,
@@ -120,7 +123,7 @@ async def _serve(
         load=Load(steps_max=config.gateway.steps_max),
         breakers=Breakers(clock=clock, rng=rng),
         retries=RetryBudget(clock=clock),
-        memory=Memory(clock=clock),
+        memory=siblings.memory,
         spending=leases.spending,
         feedback=feedback,
         shadows=shadows,
@@ -129,7 +132,7 @@ async def _serve(
     )
     health = _health(worker, reloader=reloader, revisions=revisions, meters=meters, clock=clock)
     server = _server(config, gateway, health)
-    for talk in (exporter, leases, revisions):
+    for talk in (exporter, leases, revisions, siblings):
         await talk.start()
     watch = asyncio.create_task(reloader.watch())
     _collect_rarely()
@@ -139,7 +142,7 @@ async def _serve(
     finally:
         await _call_off(watch, *retired)
         await _close(revisions, leases, shadows, graders, reloader.current.policy, upstream)
-        await _close(feedback, exporter)  # that one last: the others may have something to record
+        await _close(feedback, siblings, exporter)  # that one last: others may have to record
 
 
 async def _call_off(*tasks: asyncio.Task[None]) -> None:

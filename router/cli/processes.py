@@ -16,6 +16,7 @@ from router.cli.announce import Announcer
 from router.cli.output import Screen
 from router.cli.probe import livez
 from router.config import Config
+from router.line import Line, hang_up, lines
 from router.listen import Address, bind, bound, connects
 from router.policyfile import PolicyFile
 from router.reload import build
@@ -45,7 +46,7 @@ class Files:
     overrides: Overrides
 
 
-def run_gateway(files: Files, name: str, sock: socket.socket) -> int:
+def run_gateway(files: Files, name: str, sock: socket.socket, line: Line | None = None) -> int:
     """Be one gateway worker; runs in a child process."""
     from router.worker import WorkerSettings, run  # noqa: PLC0415 - the parent stays small
 
@@ -54,6 +55,7 @@ def run_gateway(files: Files, name: str, sock: socket.socket) -> int:
         policy_path=files.policy_path,
         name=name,
         overrides=files.overrides,
+        line=line,
     )
     return run(settings, sock)
 
@@ -115,7 +117,7 @@ def keep_running(files: Files, *, screen: Screen, gateway: bool, collector: bool
             files = _with(files, **_free_addresses(config))
         config = load_config(files.config_path, files.overrides)
         metrics = stack.enter_context(_metrics_dir(config)) if gateway else None
-        children = _workers(files, config, listeners, metrics)
+        children = _workers(files, config, listeners, metrics, stack)
         if collector:
             children.append(_collector(files, essential=not gateway))
         supervisor = Supervisor(
@@ -167,18 +169,25 @@ def _readiness(
 
 
 def _workers(
-    files: Files, config: Config, listeners: Sequence[socket.socket], metrics: Path | None
+    files: Files,
+    config: Config,
+    listeners: Sequence[socket.socket],
+    metrics: Path | None,
+    stack: contextlib.ExitStack,
 ) -> list[Child]:
+    workers = config.gateway.workers
+    between = lines(workers) if listeners and workers > 1 else []
+    stack.callback(hang_up, between)
     return [
         Child(
             name=(name := f"gateway-{number}"),
             run=run_gateway,
-            arguments=(files, name, listener),
+            arguments=(files, name, listener, between[number] if between else None),
             environment={"PROMETHEUS_MULTIPROC_DIR": str(metrics)} if metrics else {},
             drain_seconds=config.gateway.drain_seconds,
         )
         for listener in listeners
-        for number in range(config.gateway.workers)
+        for number in range(workers)
     ]
 
 
