@@ -6,6 +6,7 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
+from pydantic import BaseModel
 
 from telemetry.records import Dialect
 from tests.clients.bills import check_bills
@@ -22,6 +23,13 @@ TOOL: Any = {
     },
 }
 LONG = "The rules of the house are to be read with care and kept by all who enter it. " * 200
+
+
+class Ticket(BaseModel):
+    """What a model is to read out of a ticket."""
+
+    order_id: str
+    topic: str
 
 
 @pytest.fixture
@@ -125,6 +133,17 @@ def test_a_streamed_tool_call(home: House, client: Anthropic) -> None:
     (call,) = [block for block in final.content if block.type == "tool_use"]
     assert call.input == {"city": "Lyon"}
     check_bills(home, "worker")
+
+
+def test_structured_output(home: House, client: Anthropic) -> None:
+    answer = client.messages.parse(
+        model="tierwise/planner",
+        max_tokens=100,
+        messages=user("Extract order_id: <mail>Order ID: DE-482913</mail>"),
+        output_format=Ticket,
+    )
+    assert isinstance(answer.parsed_output, Ticket)
+    check_bills(home, "planner")
 
 
 def test_cached_tokens_are_billed_at_their_own_prices(home: House, client: Anthropic) -> None:
