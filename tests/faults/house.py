@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from router.breaker import Leave
+from router.budget import pico
 from telemetry.records import Dialect, Outcome
 from tests import streams, wire
 from tests.faults.behaviours import fault_server
@@ -55,6 +56,7 @@ def policy(behaviour: str) -> bytes:
     """Return a policy whose first tier is the faulty model and whose second is a healthy one.
 
     Role `alone` has nobody else to ask, `backed` has, and `held` also checks, and holds streams.
+    The budget stops nothing; it is there to see that what is held back is given back.
     """
     models = (f"bad/fault-{behaviour}", f"good/{HEALTHY}")
     return f"""
@@ -75,6 +77,9 @@ stream = "hold"
 {CHECKS}
 [roles.default]
 tier = "mid"
+[[budgets]]
+scope = "day"
+usd = 1000
 """.encode()
 
 
@@ -162,12 +167,24 @@ class House:
             assert outcome.cost_usd == (pytest.approx(whole) if whole is not None else None)
             if reply is not None and "x-tierwise-cost-usd" in reply.headers:
                 assert float(reply.headers["x-tierwise-cost-usd"]) == pytest.approx(whole)
+        self.check_ledger()
         said = repr(self.at.kept.pairs) + repr(self.at.kept.baggage) + self.caplog.text
         said += self.at.gateway.meters.render().decode()
         if reply is not None:
             said += repr(reply.headers) + reply.body[:65_536].decode("latin-1")
         for canary in CANARIES:
             assert canary not in said, "a secret got out"
+
+    def check_ledger(self) -> None:
+        """Check that budgets hold nothing back any more, and have spent what attempts cost."""
+        costs = [a.cost_usd for _, outcome in self.at.kept.pairs for a in outcome.attempts]
+        known = sum(pico(cost) for cost in costs if cost is not None)
+        for account in self.at.gateway.spending.ledger.daily.values():
+            assert account.reserved == 0
+            if None in costs:
+                assert account.spent > known, "an unknown cost keeps what was held back for it"
+            else:
+                assert account.spent == known
 
     def busy(self) -> list[str]:
         """Return the tasks that were not there when nothing was going on."""
