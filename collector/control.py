@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from fastapi import APIRouter
 
 from collector.access import Access
 from collector.alerting import Alerting
+from collector.alerts.catalogue import TICK_SECONDS_MAX
 from collector.changes import Changes
 from collector.desk import Desk
 from collector.holding import Holding
@@ -30,8 +30,6 @@ from collector.store import Store
 from telemetry.clock import Clock
 from telemetry.errors import TierwiseError
 from telemetry.terms import Terms
-
-TICK_SECONDS_MAX: Final = 10.0  # alerts do not wait for a slow learner
 
 log = logging.getLogger("tierwise.collector")
 

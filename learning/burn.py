@@ -65,6 +65,25 @@ def burns(spent: Mapping[int, float], *, now: int, usd_per_day: float) -> tuple[
     return tuple(made)
 
 
+def reached_after(before: float, after: float) -> float | None:
+    """Return minutes until some pair of windows is over, when burn jumps from ``before``.
+
+    Both are steady, in budgets; ``before`` must have lasted for the longest window. None: never.
+
+    >>> [reached_after(0.5, after) for after in (0.9, 2.0, 50.0)]
+    [None, 1440.0, 16.848484848484848]
+    """
+    found = [
+        max(
+            length * max(window.factor - before, 0.0) / (after - before)
+            for length in (window.long, window.short)
+        )
+        for window in WINDOWS
+        if after >= window.factor and after > before
+    ]
+    return min(found, default=None)
+
+
 def month_end(*, spent_usd: float, recent_usd_per_day: float, days_left: float) -> float:
     """Return USD at the end of the month if the recent pace goes on.
 

@@ -9,6 +9,7 @@ Severity = Literal["page", "ticket", "info"]
 SECOND_NS: Final = 1_000_000_000
 MINUTE_NS: Final = 60 * SECOND_NS
 AT_ONCE: Final = Patience()
+TICK_SECONDS_MAX: Final = 10.0  # between two looks at all alerts: they wait for no slow learner
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +69,8 @@ RULES: Final = _rules(
         name="SpendPace",
         severity="page",
         kind="exact",
-        meaning="Spend runs ahead of the budget on a short and a long window at once.",
+        meaning="Spend runs ahead of the budget on a short and a long window at once; at 3 and 1 "
+        "times the budget it is a ticket only.",
         question="Is it more tasks, or dearer ones?",
         remedy="Find the role in `tierwise roles --hours 1`; set a hard limit in [[budgets]].",
         patience=Patience(keep_ns=5 * MINUTE_NS),

@@ -221,7 +221,7 @@ class Alerts:
                 fingerprint=mark,
                 name=sighting.name,
                 role=sighting.role,
-                severity=sighting.rule.severity,
+                severity=labels["severity"],
                 labels=labels,
             )
             standing = advance(

@@ -12,11 +12,12 @@ from typing import Any, Final
 import numpy as np
 
 from collector.alerts import queries
-from collector.alerts.catalogue import RULES, Rule
+from collector.alerts.catalogue import RULES, TICK_SECONDS_MAX, Rule
 from collector.alerts.steps import PROPENSITY_ARL
 from collector.alerts.watched import Watched, one
 from collector.desk import Desk
 from collector.store import Store
+from learning.burn import reached_after
 from learning.edetector import false_alarm_bound, fastest
 from learning.propensity import Draws
 from learning.runlength import Plan, delay, false_alarms, worsened
@@ -37,6 +38,7 @@ RISES: Final = (1.5, 2.0, 3.0)  # times the cost per task
 DRAWN: Final = (0.2, 0.3, 0.5)  # of an arm logged at 0.1
 DRAW_STREAMS: Final = 41
 MADE_UP_GOOD: Final = 0.07  # above the floor
+PACES: Final = (2.0, 5.0, 20.0)  # budgets; before, half of one
 
 
 class NoRule(TierwiseError):
@@ -85,7 +87,7 @@ def _errors(
     store: Store, terms: Terms | None, rule: Rule, role: str | None, watched: Watched | None
 ) -> dict[str, Any]:
     if rule.kind != "sequential":
-        return {"errors": _EXACT[rule.kind]}
+        return {"errors": _EXACT[rule.kind]} | _lateness(rule, terms)
     case = None
     if terms is not None:
         rng = np.random.default_rng(SEED)
@@ -124,6 +126,24 @@ _EXACT: Final = {
     "has no false alarm by chance, and its delay is one tick and its waiting time",
     "always": "fires for ever; its absence is the alarm",
 }
+
+
+def _lateness(rule: Rule, terms: Terms | None) -> dict[str, Any]:
+    """Return how late a comparison is at most, and for `SpendPace` when spend makes it true."""
+    if rule.kind == "always":
+        return {}
+    looks = TICK_SECONDS_MAX
+    if terms is not None:
+        looks = min(terms.learning.tick_seconds, TICK_SECONDS_MAX)
+    late = {"false_alarm_bound": 0.0, "late_seconds": looks + rule.patience.for_ns / 1e9}
+    if rule.name != "SpendPace":
+        return late
+    return late | {
+        "reached": [
+            {"effect": f"spend at {after:g} x the budget", "minutes": reached_after(0.5, after)}
+            for after in PACES
+        ]
+    }
 
 
 def _per_quarter(times_ns: Sequence[int]) -> int:

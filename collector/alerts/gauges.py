@@ -33,11 +33,11 @@ class Gauges(Collector):
         state = GaugeMetricFamily(
             "tierwise_collector_alert_state",
             "-1 no data, 0 inactive or resolved, 1 pending, 2 firing",
-            labels=("alert", "role"),
+            labels=("alert", "role", "severity"),
         )
-        worst: dict[tuple[str, str], int] = {}
+        worst: dict[tuple[str, str, str], int] = {}
         for alert in seen.alerts:
-            key = (alert.name, alert.role or "")
+            key = (alert.name, alert.role or "", alert.severity)
             worst[key] = max(worst.get(key, -1), CODES[alert.standing.state])
         for key, code in sorted(worst.items()):
             state.add_metric(key, code)
@@ -53,8 +53,8 @@ class Gauges(Collector):
             "E-value of a sequential detector; it alarms at its arl",
             labels=("alert", "role"),
         )
-        for key, value in sorted(seen.evidence.items()):
-            evidence.add_metric(key, value)
+        for detector, value in sorted(seen.evidence.items()):
+            evidence.add_metric(detector, value)
         ticks = CounterMetricFamily(
             "tierwise_collector_alert_ticks", "Looks at all alerts that were committed"
         )

@@ -26,7 +26,7 @@ def paces(store: Store, terms: Terms, now_ns: int) -> Iterator[Sighting]:
     """
     if terms.alerts.cost is None:
         return
-    yield _spend(store, terms.alerts.cost.budget_usd_per_day, now_ns)
+    yield from _spend(store, terms.alerts.cost.budget_usd_per_day, now_ns)
     yield from _caps(store, terms, now_ns)
 
 
@@ -38,13 +38,17 @@ def burning(store: Store, usd_per_day: float, now_ns: int) -> tuple[Burn, ...]:
     return burns(spent, now=now, usd_per_day=usd_per_day)
 
 
-def _spend(store: Store, usd_per_day: float, now_ns: int) -> Sighting:
-    found = burning(store, usd_per_day, now_ns)
-    return Sighting(
-        name="SpendPace",
-        look=Look(holds=any(burn.over for burn in found)),
-        words=lambda: _spend_words(store, found, usd_per_day, now_ns),
-    )
+def _spend(store: Store, usd_per_day: float, now_ns: int) -> Iterator[Sighting]:
+    """Yield the fast windows, which wake somebody, and the slow ones, which can wait."""
+    burn = burning(store, usd_per_day, now_ns)
+    for pages, severity in ((True, "page"), (False, "ticket")):
+        found = tuple(one for one in burn if one.window.pages is pages)
+        yield Sighting(
+            name="SpendPace",
+            labels={"severity": severity},
+            look=Look(holds=any(one.over for one in found)),
+            words=partial(_spend_words, store, found, usd_per_day, now_ns),
+        )
 
 
 def _spend_words(

@@ -21,7 +21,8 @@ class Sighting:
     name: str
     look: Look
     role: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)  # beside its name, role and severity
+    # Beside its name and role; a severity among them takes the place of the rule's.
+    labels: Mapping[str, str] = field(default_factory=dict)
     words: Words = _nothing
 
     @property

@@ -124,6 +124,12 @@ def explain(
     screen.result(found)
     for key in ("meaning", "question", "remedy", "errors"):
         screen.say(f"{key}: {found[key]}")
+    if "late_seconds" in found:
+        screen.say(f"delay: at most {found['late_seconds']:g} s after the condition holds")
+        for one in found.get("reached", ()):
+            minutes = one["minutes"]
+            when = "never" if minutes is None else f"after {minutes:,.0f} minutes"
+            screen.say(f"{one['effect']}, from half of it: {when}")
     if "arl" not in found:
         return
     screen.say(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from collector.alerts.catalogue import RULES
 from router.cli.app import run
 from tests.collector.alerts.test_over_http import policy
 from tests.collector.alerts.test_routes import dropped
@@ -76,6 +77,11 @@ async def test_explain_states_run_length_false_alarms_and_three_delays(
     code, found, _ = await tierwise(running, capsys, "explain", "SpendPace", "--json")
     assert code == 0
     assert "comparison" in found["errors"]
+    for name in RULES:
+        code, text, _ = await tierwise(running, capsys, "explain", name, "--role", "worker")
+        assert code == 0
+        words = {"sequential": "run length", "exact": "delay: at most", "always": "fires for ever"}
+        assert words[RULES[name].kind] in text, name
     code, _, said = await tierwise(running, capsys, "explain", "SpendPaec")
     assert code == 1
     assert "known: QualityWarn" in said

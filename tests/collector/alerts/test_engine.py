@@ -525,3 +525,17 @@ def hold_pin(world: World, *, days: int) -> None:
     )  # fmt: skip
     with world.desk.transaction() as change:
         holds.put(change, hold, Deed(actor="ada", at_ns=world.now))
+
+
+def test_a_little_over_the_budget_for_days_is_a_ticket_and_wakes_nobody(world: World) -> None:
+    world.change(alerts=terms(alerts={"cost": {"budget_usd_per_day": 1_000}}).alerts)
+    for _ in range(25):  # 150 dollars in three hours are 1,200 a day
+        world.put([None], usd=150.0)
+        world.tick(3 * 3_600)
+    world.put([None], usd=150.0)
+    world.tick(60)
+    assert world.state("SpendPace", None, severity="ticket") == "firing"
+    assert world.state("SpendPace", None, severity="page") == "inactive"
+    told = next(event for event in world.events if event.name == "SpendPace")
+    assert told.labels["severity"] == "ticket"
+    assert "over 72 h" in told.annotations["evidence"]

@@ -9,6 +9,8 @@ from collector.alerts.catalogue import RULES
 from collector.alerts.explaining import NoRule, explain
 from tests.collector.alerts.world import World
 
+WAITING = ("StoreDegraded", "ProviderOutage")
+
 
 def ask(world: World, name: str, role: str | None = "worker") -> dict[str, Any]:
     return explain(world.store, world.desk, world.terms, name=name, role=role)
@@ -18,6 +20,10 @@ def ask(world: World, name: str, role: str | None = "worker") -> dict[str, Any]:
 def test_every_alert_states_its_errors(world: World, name: str) -> None:
     found = ask(world, name)
     assert found["errors"]
+    if RULES[name].kind == "exact":
+        # At most one tick, and the time that it must hold.
+        assert found["late_seconds"] == 10.0 + (20.0 if name in WAITING else 0.0)
+        assert found["false_alarm_bound"] == 0.0
     if RULES[name].kind == "sequential":
         assert found["arl"] >= 200
         assert 0 < found["false_alarm_bound"] <= 1
@@ -57,3 +63,11 @@ def test_an_unknown_alert_names_those_that_there_are(world: World) -> None:
 def test_without_a_policy_there_is_nothing_to_state(world: World) -> None:
     found = explain(world.store, world.desk, None, name="QualityLow", role="worker")
     assert "nothing is configured" in found["errors"]
+
+
+def test_spend_pace_says_when_three_paces_would_be_told(world: World) -> None:
+    reached = ask(world, "SpendPace", None)["reached"]
+    # From half the budget: 1 x over 3 d at 2 x, 3 x over 1 d at 5 x, 14.4 x over 1 h at 20 x.
+    assert [one["minutes"] for one in reached] == pytest.approx(
+        [4_320 * 0.5 / 1.5, min(4_320 * 0.5 / 4.5, 1_440 * 2.5 / 4.5), 60 * 13.9 / 19.5]
+    )

@@ -20,7 +20,7 @@ from tests.collector.otlp import NOW_NS, Trace
 LONG = bool(os.environ.get("TIERWISE_LONG"))
 HEALTHY = 2_600 if LONG else 150
 ROLES = 8
-DELAYED = 20 if LONG else 5
+DELAYED = 20 if LONG else 3
 SETTINGS: dict[str, Any] = {
     "cost": {"budget_usd_per_day": 100_000, "horizon_seconds": 0, "baseline_tasks": 100},
     "quality": {"horizon_seconds": 0},

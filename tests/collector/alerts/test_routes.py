@@ -79,8 +79,10 @@ async def test_alerts_are_read_silenced_and_acknowledged(start: Start) -> None:
 async def shown_as_metrics(running: Running) -> None:
     async with running.session.get(running.console + "/metrics") as answer:
         text = await answer.text()
-    assert 'tierwise_collector_alert_state{alert="QualityLow",role="drop"} 2.0' in text
-    assert 'tierwise_collector_alert_state{alert="Watchdog",role=""} 2.0' in text
+    assert (
+        'tierwise_collector_alert_state{alert="QualityLow",role="drop",severity="page"} 2.0' in text
+    )
+    assert 'tierwise_collector_alert_state{alert="Watchdog",role="",severity="info"} 2.0' in text
     name = 'tierwise_collector_alert_evidence{alert="QualityLow",role="drop"}'
     line = next(line for line in text.splitlines() if line.startswith(name))
     assert float(line.split()[-1]) > 2_600
