@@ -10,6 +10,8 @@ from collector.store import Parameters
 DAY_NS: Final = 86_400_000_000_000
 BY_MINUTE_NS: Final = 3 * DAY_NS  # older roll-ups are kept by the hour
 MINUTES_PER_ROLL_UP: Final = 240
+CALLS_PER_ROLL_UP: Final = 500_000  # about; senders wait while they are summed
+MINUTES_MIN: Final = 4
 LATE_NS: Final = 7 * DAY_NS  # an evaluation waits so long for its span
 SKEW_NS: Final = 3_600_000_000_000  # so far may senders' clocks be off
 
@@ -24,7 +26,8 @@ def roll_up(run: Runner, row: RowOf, *, kept_minute: int) -> int:
     lies before ``kept_minute`` has no facts left and keeps its sums.
     """
     edge = row(rollup_queries.EDGE)[0]
-    run(rollup_queries.DUE, {"edge": edge, "oldest": kept_minute, "most": MINUTES_PER_ROLL_UP})
+    most = minutes_at_once(*row(rollup_queries.BACKLOG))
+    run(rollup_queries.DUE, {"edge": edge, "oldest": kept_minute, "most": most})
     low, high, minutes = row(rollup_queries.DUE_RANGE)
     if not minutes:
         return 0
@@ -45,6 +48,20 @@ def roll_up(run: Runner, row: RowOf, *, kept_minute: int) -> int:
     run(learning_queries.TALKS, bound | {"talked": high + 60})
     run(rollup_queries.FORGET, {})
     return int(minutes)
+
+
+def minutes_at_once(dirty: int, calls: int) -> int:
+    """Return how many of ``dirty`` minutes to sum in one step, in a store of so many calls.
+
+    After an upgrade all minutes may be dirty, and 240 minutes of much traffic hold tens of millions
+    of calls: too many to keep in memory, and too long for senders to wait.
+
+    >>> minutes_at_once(10, 3_000), minutes_at_once(43_200, 10**9), minutes_at_once(2, 10**9)
+    (240, 21, 4)
+    """
+    if not calls:
+        return MINUTES_PER_ROLL_UP
+    return min(max(CALLS_PER_ROLL_UP * dirty // calls, MINUTES_MIN), MINUTES_PER_ROLL_UP)
 
 
 def evidence_bounds(low: int, high: int) -> dict[str, int]:

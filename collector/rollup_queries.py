@@ -30,6 +30,10 @@ MOVE_EDGE: Final = "UPDATE state SET value = $edge WHERE name = 'hourly_before_m
 MARK_ROLLED_UP: Final = "UPDATE state SET value = $arrival WHERE name = 'rolled_up_ns'"
 DIRTY: Final = "SELECT count(*) FROM dirty"
 
+BACKLOG: Final = """
+SELECT (SELECT count(DISTINCT minute) FROM dirty), (SELECT count(*) FROM calls)
+"""
+
 _DIRTY_SLOT: Final = "CASE WHEN minute < $edge THEN minute // 60 * 60 ELSE minute END"
 # A backlog is worked off in steps, newest first, so that no commit waits long behind it.
 DUE: Final = (

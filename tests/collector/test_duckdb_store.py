@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from collector import queries
+from collector import queries, rolling
 from collector.decode import Reception, decode_traces
 from collector.duckdb_store import DuckDBStore, exports_folder
 from collector.events import decode_logs
@@ -136,6 +136,20 @@ def test_a_long_backlog_is_rolled_up_in_steps_newest_first(store: DuckDBStore) -
     assert store.read("SELECT sum(calls) AS n FROM rollups") == [{"n": 300}]
     tasks = store.read("SELECT minute, tasks, costed FROM rollups_tasks")
     assert tasks == [{"minute": NOW_NS // MINUTE - 299, "tasks": 1, "costed": 1}]
+
+
+def test_a_step_of_a_backlog_holds_about_so_many_calls(
+    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rolling, "CALLS_PER_ROLL_UP", 40)
+    trace = Trace()
+    for minute in range(30):
+        for _ in range(4):
+            trace.call(start_ns=NOW_NS - minute * MINUTE)
+    store.write([decoded(trace)], now_ns=NOW_NS)
+    assert [store.roll_up(NOW_NS) for _ in range(5)] == [10, 6, 4, 4, 4]
+    assert [store.roll_up(NOW_NS), store.roll_up(NOW_NS)] == [2, 0]
+    assert store.read("SELECT sum(calls) AS n FROM rollups") == [{"n": 120}]
 
 
 def test_sampled_spans_weigh_what_they_stand_for(store: DuckDBStore) -> None:
