@@ -116,7 +116,7 @@ def _scope(
             for each in came
             if each.sighting.prefix[-1] == tier
             and each.version == version
-            and carried.counts((tier,), at_ns=each.at_ns)
+            and carried.counts(each.sighting.prefix, at_ns=each.at_ns)
         ]
         seen, origins = watched(
             [sighted(each, tally.cells) for each in own], tier=tier, cells=tally.cells, known=known
