@@ -36,13 +36,16 @@ class Start:
     command: tuple[str, ...]
     variables: Mapping[str, str]
     unset: tuple[str, ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)  # where they are not set already
 
 
 def claude(gateway: Gateway) -> Start:
     """Claude Code: https://code.claude.com/docs/en/llm-gateway.
 
     It sends ANTHROPIC_AUTH_TOKEN as a bearer token and warns when an API key stands beside it.
-    Its background steps name a model of their own, so every one of its tiers becomes the role.
+    Its background steps name a model of their own, so every one of its tiers becomes the role. It
+    cannot know what window a role's models have and would fill a million tokens; set
+    CLAUDE_CODE_AUTO_COMPACT_WINDOW yourself when the smallest of them holds other than 200,000.
     """
     alias = f"claude-tierwise-{gateway.role}"
     names = ("MODEL", "DEFAULT_OPUS_MODEL", "DEFAULT_SONNET_MODEL", "DEFAULT_HAIKU_MODEL")
@@ -54,6 +57,7 @@ def claude(gateway: Gateway) -> Start:
             **{f"ANTHROPIC_{name}": alias for name in names},
         },
         unset=("ANTHROPIC_API_KEY",),
+        defaults={"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "200000"},
     )
 
 

@@ -63,8 +63,10 @@ def launch(  # noqa: PLR0913 - a flag is a parameter
         return
     start = AGENTS[agent](running)
     command = [*start.command, *(arguments or ())]
+    missing = {name: value for name, value in start.defaults.items() if name not in os.environ}
+    made = {**start.variables, **missing}
     if json:
-        screen.result({"command": command, "set": start.variables, "unset": list(start.unset)})
+        screen.result({"command": command, "set": made, "unset": list(start.unset)})
         return
     program = shutil.which(command[0])
     if program is None:
@@ -72,7 +74,7 @@ def launch(  # noqa: PLR0913 - a flag is a parameter
             f"{command[0]!r} is not on the PATH", hint="install it first; see its own pages"
         )
     environment = {name: value for name, value in os.environ.items() if name not in start.unset}
-    os.execve(program, command, {**environment, **start.variables})  # noqa: S606 - no shell meant
+    os.execve(program, command, {**environment, **made})  # noqa: S606 - no shell meant
 
 
 def _client_key(config: Config, name: str | None) -> str:

@@ -102,6 +102,7 @@ def _agents() -> str:
         lines += [f"### {name}", "", inspect.cleandoc(start.__doc__ or ""), "", "```"]
         lines += [f"unset {variable}" for variable in made.unset]
         lines += [f"{variable}={value}" for variable, value in made.variables.items()]
+        lines += [f"{name}={value}  # unless it is set" for name, value in made.defaults.items()]
         lines += [shlex.join(made.command), "```", ""]
     return "\n".join(lines)
 

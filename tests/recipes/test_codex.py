@@ -36,7 +36,7 @@ def test_codex_launched_runs_through_the_gateway_and_counts_once(tmp_path: Path)
         (bill,) = house.billed()
         house.settle(2)
         assert house.outside.tried == []
-    assert said.strip() == "You said: Say hello"
+    assert said.stdout.strip() == "You said: Say hello"
     assert bill["model"] == "standin-mid"
     attempt, event = sorted(calls(house.store), key=lambda call: call["dialect"], reverse=True)
     assert (attempt["dialect"], event["dialect"]) == ("tierwise", "coding_agent")

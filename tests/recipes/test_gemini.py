@@ -72,7 +72,7 @@ def test_gemini_cli_is_counted_with_the_provider_s_bill(tmp_path: Path) -> None:
             "GEMINI_API_KEY": "any", "GOOGLE_GEMINI_BASE_URL": address,
         }  # fmt: skip
         flags = ["-m", "gemini-2.5-flash", "--skip-trust", "-p", "Say hello"]
-        assert "Hello there" in house.run([program("node"), script, *flags], more=more)
+        assert "Hello there" in house.run([program("node"), script, *flags], more=more).stdout
         house.settle(1)
         assert house.outside.tried == []
     (call,) = calls(house.store)

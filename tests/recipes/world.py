@@ -76,8 +76,8 @@ class World:
 
     def run(
         self, command: Sequence[str | Path], *, more: Mapping[str, str], path: Path | None = None
-    ) -> str:
-        """Run a program in an empty folder with an empty home; return what it printed.
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a program in an empty folder with an empty home; it must end well.
 
         Nothing of this process's environment is handed on. ``path`` holds programs to be found.
         """
@@ -93,9 +93,11 @@ class World:
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{done.stdout[-2_000:]}\n{done.stderr[-2_000:]}"
-        return done.stdout
+        return done
 
-    def launch(self, agent: str, *arguments: str, program: Path, more: Mapping[str, str]) -> str:
+    def launch(
+        self, agent: str, *arguments: str, program: Path, more: Mapping[str, str]
+    ) -> "subprocess.CompletedProcess[str]":
         """Run ``tierwise launch`` for an agent whose program is ``program``."""
         shelf = self.folder / "bin"
         shelf.mkdir(exist_ok=True)

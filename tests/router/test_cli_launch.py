@@ -98,8 +98,9 @@ def test_an_unknown_agent_is_refused_with_the_known_ones(
 
 
 def test_claude_gets_the_gateway_and_loses_the_providers_key(
-    config: Path, gateway: str, capsys: pytest.CaptureFixture[str]
+    config: Path, gateway: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.delenv("CLAUDE_CODE_AUTO_COMPACT_WINDOW", raising=False)
     assert launch(config, gateway, "claude", "--role", "planner", "--json", "--", "-p", "hi") == 0
     alias = "claude-tierwise-planner"
     assert json.loads(capsys.readouterr().out) == {
@@ -111,9 +112,19 @@ def test_claude_gets_the_gateway_and_loses_the_providers_key(
             "ANTHROPIC_DEFAULT_OPUS_MODEL": alias,
             "ANTHROPIC_DEFAULT_SONNET_MODEL": alias,
             "ANTHROPIC_DEFAULT_HAIKU_MODEL": alias,
+            "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "200000",
         },
         "unset": ["ANTHROPIC_API_KEY"],
     }
+
+
+def test_a_window_that_is_set_stays(
+    config: Path, gateway: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLAUDE_CODE_AUTO_COMPACT_WINDOW", "64000")
+    assert launch(config, gateway, "claude", "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert "CLAUDE_CODE_AUTO_COMPACT_WINDOW" not in {*made["set"], *made["unset"]}
 
 
 def test_codex_gets_a_provider_of_its_own(
