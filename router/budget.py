@@ -16,10 +16,12 @@ DAY_NS: Final = 86_400_000_000_000
 LASTING_MAX: Final = 65_536  # accounts of sessions and tasks; the least recently used goes first
 EVICTIONS_TRIED_MAX: Final = 16
 # In steps as dear as the latest ones: ask for more below the first, up to the second; keep the
-# third when others need it.
+# third when others need it. What was reserved between two reports, where that is more, counts as
+# two such steps.
 LOW_WATER: Final = 4
 HIGH_WATER: Final = 8
 KEPT: Final = 2
+FLOW_STEPS: Final = 2
 
 
 def pico(usd: float) -> int:
@@ -56,6 +58,8 @@ class Account:
     taken_at: float = -math.inf  # monotonic seconds; none of them has been silent since
     peak: int = 0  # largest single amount asked for since the last report
     peak_before: int = 0  # and between that one and the one before
+    flow: int = 0  # reserved in all since the last report
+    flow_before: int = 0
 
     @property
     def used(self) -> int:
@@ -68,9 +72,20 @@ class Account:
         return max(0, self.ceiling - self.used)
 
     @property
+    def demand(self) -> int:
+        """What a step may ask for, or what many of them ask for while one report is made."""
+        peak = max(self.peak, self.peak_before)
+        return max(peak, max(self.flow, self.flow_before) // FLOW_STEPS)
+
+    def reported(self) -> None:
+        """Begin a new time between two reports."""
+        self.peak_before, self.peak = self.peak, 0
+        self.flow_before, self.flow = self.flow, 0
+
+    @property
     def wants(self) -> int:
         """How much higher the ceiling should be for steps like the latest to find room."""
-        demand = max(self.peak, self.peak_before)
+        demand = self.demand
         if self.headroom >= LOW_WATER * demand:
             return 0
         return max(0, min(self.limit - self.ceiling, HIGH_WATER * demand - self.headroom))
@@ -80,7 +95,7 @@ class Account:
 
         Steps elsewhere wait for ``needed``: it is given though nothing more is kept then.
         """
-        demand = max(self.peak, self.peak_before)
+        demand = self.demand
         kept = min(self.headroom, KEPT * demand) if self.headroom >= demand else 0
         self.ceiling = self.used + min(kept, max(0, self.headroom - needed))
 
@@ -168,6 +183,7 @@ class Ledger:
             return short
         for account in accounts:
             account.reserved += amount
+            account.flow += amount
             self.changed(account)
         return Hold(accounts, amount, self)
 

@@ -204,7 +204,7 @@ class Leases:
             _claim(account, self._waiting.get(name, ())) for name, account in claimed.items()
         )
         for account in claimed.values():
-            account.peak_before, account.peak = account.peak, 0
+            account.reported()
         return claimed, claims
 
     async def _call(self, body: bytes) -> Answer:

@@ -103,6 +103,21 @@ def test_what_is_kept_for_steps_to_come_gives_way_to_steps_that_wait_elsewhere(
     assert found.ceiling == ceiling
 
 
+def test_a_process_asks_for_as_much_as_its_steps_take_until_the_answer_is_there() -> None:
+    ledger = Ledger(shares=100)
+    found = ledger.account("s", limit=1_000_000)  # a hundredth of it: 10,000
+    for _ in range(900):
+        hold = ledger.reserve([found], 10)
+        assert isinstance(hold, Hold)
+        hold.settle(10)
+    # 9,000 went since the last report, which counts as two steps of 4,500: 1,000 are left of the
+    # four that should be, and eight are asked for.
+    assert found.wants == 8 * 4_500 - 1_000
+    found.reported()
+    found.reported()
+    assert found.wants == 0
+
+
 def test_what_is_spent_elsewhere_is_no_room_whatever_the_ceiling() -> None:
     ledger = Ledger(shares=2)
     found = ledger.account("s", limit=100)
