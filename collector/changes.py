@@ -5,57 +5,16 @@ then; of two that were made for the same base one takes place. A change that com
 key gets the answer of the first time.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
+from collector import answers
+from collector.answers import Answer, Ask
 from collector.auditlog import Deed
 from collector.desk import Transaction
-from collector.holds import DAY_NS
 from collector.refusals import Refusal
 from collector.revisions import Revisions, active_in
 from learning.standing import decided
-
-ANSWERS_DAYS: Final = 7
-ANSWERS_MAX: Final = 10_000
-
-_ANSWER: Final = "SELECT request, body FROM answers WHERE actor = $actor AND key = $key"
-_KEEP: Final = "INSERT INTO answers VALUES ($actor, $key, $request, $body, $at_ns)"
-_FORGET: Final = """
-DELETE FROM answers WHERE at_ns < $since OR rowid <=
-  (SELECT max(rowid) FROM answers) - $kept
-"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ask:
-    """One wish to change something: by whom, what exactly, and made for which base.
-
-    ``base`` is the If-Match header, ``key`` the Idempotency-Key; both None when absent.
-    """
-
-    person: str
-    action: str
-    body: Mapping[str, Any]
-    base: str | None
-    key: str | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells this request from another under the same key."""
-        content = json.dumps([self.action, dict(self.body)], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What a change led to; ``again`` when it had taken place before."""
-
-    body: Mapping[str, Any]
-    again: bool = False
-
 
 Do = Callable[[Transaction, Deed], dict[str, Any]]
 
@@ -75,21 +34,21 @@ class Changes:
         """
         now_ns = self.revisions.clock.now_ns()
         with self.revisions.desk.transaction() as change:
-            earlier = _earlier(change, ask)
+            earlier = answers.earlier(change, ask)
             if earlier is not None:
                 return earlier
             self._refuse_base(change, ask)
             body = do(change, Deed(actor=ask.person, at_ns=now_ns, reason=reason))
             found, _ = active_in(change, now_ns)
             body |= {"active": found.name, "etag": found.standing.etag}
-            _keep(change, ask, body, now_ns)
+            answers.keep(change, ask, body, now_ns)
         self.revisions.wake()
         return Answer(body=body)
 
     def earlier(self, ask: Ask) -> Answer | None:
         """Return the answer of the first time; refuse a stale base before anything is computed."""
         with self.revisions.desk.transaction() as change:
-            earlier = _earlier(change, ask)
+            earlier = answers.earlier(change, ask)
             if earlier is None:
                 self._refuse_base(change, ask)
             return earlier
@@ -111,30 +70,3 @@ class Changes:
                 f"{found.name} is in force by now, not what this was made for",
                 hint="look at the present difference and decide again",
             )
-
-
-def _earlier(change: Transaction, ask: Ask) -> Answer | None:
-    if ask.key is None:
-        return None
-    row = change.row(_ANSWER, {"actor": ask.person, "key": ask.key})
-    if row is None:
-        return None
-    if row["request"] != ask.fingerprint:
-        raise Refusal("key_reused", "this Idempotency-Key came before with another request")
-    return Answer(body=json.loads(row["body"]), again=True)
-
-
-def _keep(change: Transaction, ask: Ask, body: Mapping[str, Any], now_ns: int) -> None:
-    if ask.key is None:
-        return
-    change.run(_FORGET, {"since": now_ns - ANSWERS_DAYS * DAY_NS, "kept": ANSWERS_MAX})
-    change.run(
-        _KEEP,
-        {
-            "actor": ask.person,
-            "key": ask.key,
-            "request": ask.fingerprint,
-            "body": json.dumps(dict(body)),
-            "at_ns": now_ns,
-        },
-    )

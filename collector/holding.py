@@ -3,8 +3,9 @@
 from typing import Any
 
 from collector import holds
+from collector.answers import Answer, Ask
 from collector.auditlog import Deed
-from collector.changes import Answer, Ask, Changes
+from collector.changes import Changes
 from collector.desk import Transaction
 from collector.fitting import arm_named, present, role_in
 from collector.holds import DAY_NS, EVERY_ROLE, Hold, Kind

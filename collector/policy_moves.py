@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from collector.access import Access
-from collector.changes import Answer, Ask
+from collector.answers import Answer, Ask, key_of
 from collector.guard import acting
 from collector.holding import Holding
 from collector.holds import PIN_DAYS_MAX
@@ -18,7 +18,6 @@ from collector.revision_book import DECLARED
 from collector.revisionfile import RevisionFile, parsed
 from learning.revision import Revision
 
-KEY_CHARS_MAX = 200
 FILE_CHARS_MAX = 4_194_304
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
@@ -181,16 +180,13 @@ def _add_holds(routes: APIRouter, holding: Holding, access: Access) -> None:
 def _ask(request: Request, access: Access, body: BaseModel, *, base: str | None = None) -> Ask:
     """Return who asks for what; a file's own base stands in for a missing If-Match."""
     person = acting(request, access)
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 0 < len(key) <= KEY_CHARS_MAX:
-        raise Refusal("invalid_field", f"Idempotency-Key: 1 to {KEY_CHARS_MAX} characters")
     stated = request.headers.get("if-match")
     return Ask(
         person=person.name,
         action=request.url.path,
         body=body.model_dump(),
         base=stated if stated is not None or base is None else f'"{base}"',
-        key=key,
+        key=key_of(request.headers),
     )
 
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from collector import holds, revision_book
+from collector.answers import Answer, Ask
 from collector.auditlog import Deed
-from collector.changes import Answer, Ask, Changes
+from collector.changes import Changes
 from collector.desk import Transaction
 from collector.fitting import present, refuse_unfit
 from collector.holds import Hold

@@ -113,11 +113,20 @@ class Alerts:
             )
         )
 
-    def acknowledge(self, mark: str, *, author: str, comment: str, now_ns: int) -> Alert:
+    def acknowledge(
+        self,
+        mark: str,
+        *,
+        author: str,
+        comment: str,
+        now_ns: int,
+        also: Callable[[Transaction, Alert], None] = lambda change, alert: None,
+    ) -> Alert:
         """Take an alert as known: its safety action ends; a sequential one is over.
 
         Its detector begins again, and so a new alarm rests on what comes from now on.
-        The same holds for the alert over all roles that this one explains.
+        The same holds for the alert over all roles that this one explains. ``also`` is done in the
+        same transaction.
 
         Raises:
             NoAlert: none of that fingerprint fires.
@@ -143,6 +152,7 @@ class Alerts:
                 auditlog.append(
                     change, deed, action="acknowledge", subject=mark, before=labels, after=words
                 )
+                also(change, closed[0])
             return closed[0]
 
     def _close(

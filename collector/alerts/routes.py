@@ -10,12 +10,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from collector import auditlog, silences
+from collector import answers, auditlog, silences
 from collector.access import LOCAL, Access
 from collector.alerts import ledger
 from collector.alerts.engine import Alerts, NoAlert
 from collector.alerts.explaining import NoRule, explain
 from collector.alerts.groups import groups
+from collector.answers import Answer, Ask, key_of
 from collector.armed import Armory
 from collector.auditlog import Deed
 from collector.desk import Desk
@@ -71,6 +72,7 @@ def alert_routes(parts: Desks) -> APIRouter:
     routes = APIRouter()
     _add_readings(routes, parts)
     _add_silences(routes, parts)
+    _add_ends(routes, parts)
     _add_details(routes, parts)
     return routes
 
@@ -138,26 +140,38 @@ def _add_silences(routes: APIRouter, parts: Desks) -> None:
             comment=body.comment,
         )
         days = 7.0 if terms is None else terms.alerts.silence_days_max
+        ask = _ask(request, person.name, body.model_dump())
         try:
-            silence = silences.checked(asked, now_ns=now_ns, days_max=days)
             with parts.desk.transaction() as change:
+                earlier = answers.earlier(change, ask)
+                if earlier is not None:
+                    return _again(earlier, status=201)
+                silence = silences.checked(asked, now_ns=now_ns, days_max=days)
                 silences.put(change, silence)
                 deed = Deed(actor=silence.author, at_ns=now_ns, reason=silence.comment)
                 after = silence.plain(now_ns)
                 auditlog.append(
                     change, deed, action="silence", subject=silence.id, before=None, after=after
                 )
+                answers.keep(change, ask, after, now_ns)
         except silences.BadSilence as error:
             return _refusal(422, "invalid_field", error)
         return JSONResponse(silence.plain(now_ns), status_code=201)
 
+
+def _add_ends(routes: APIRouter, parts: Desks) -> None:
     @routes.delete("/api/alerts/silences/{silence_id}")
     def ended(request: Request, silence_id: str) -> Response:
         person = acting(request, parts.access)
         now_ns = parts.clock.now_ns()
+        ask, answer = _ask(request, person.name, {}), {"ended": silence_id}
         with parts.desk.transaction() as change:
+            earlier = answers.earlier(change, ask)
+            if earlier is not None:
+                return _again(earlier)
             found = silences.end(change, silence_id, now_ns)
             if found:
+                answers.keep(change, ask, answer, now_ns)
                 deed = Deed(actor=person.name, at_ns=now_ns)
                 auditlog.append(
                     change, deed, action="unsilence", subject=silence_id, before=None, after=None
@@ -165,7 +179,7 @@ def _add_silences(routes: APIRouter, parts: Desks) -> None:
         if not found:
             error = NoAlert(f"no silence {silence_id[:64]!r} is in force")
             return _refusal(404, "not_found", error)
-        return JSONResponse({"ended": silence_id})
+        return JSONResponse(answer)
 
 
 def _add_details(routes: APIRouter, parts: Desks) -> None:
@@ -184,13 +198,33 @@ def _add_details(routes: APIRouter, parts: Desks) -> None:
         person = acting(request, parts.access)
         author = body.author.strip()[:200] if person.name == LOCAL else person.name
         now_ns = parts.clock.now_ns()
+        ask = _ask(request, person.name, body.model_dump())
+        with parts.desk.transaction() as change:
+            earlier = answers.earlier(change, ask)
+        if earlier is not None:
+            return _again(earlier)
         try:
             alert = parts.alerts.acknowledge(
-                fingerprint, author=author or person.name, comment=body.comment, now_ns=now_ns
+                fingerprint,
+                author=author or person.name,
+                comment=body.comment,
+                now_ns=now_ns,
+                also=lambda change, known: answers.keep(change, ask, known.plain(), now_ns),
             )
         except NoAlert as error:
             return _refusal(404, "not_found", error)
         return JSONResponse(alert.plain())
+
+
+def _ask(request: Request, person: str, body: dict[str, Any]) -> Ask:
+    """Return who asks for what. No base: a silence and an alert are named, not what is in force."""
+    action = f"{request.method} {request.url.path}"
+    return Ask(person=person, action=action, body=body, key=key_of(request.headers))
+
+
+def _again(answer: Answer, *, status: int = 200) -> Response:
+    headers = {"idempotency-replayed": "true"}
+    return JSONResponse(dict(answer.body), status_code=status, headers=headers)
 
 
 def _tagged(request: Request, body: dict[str, Any]) -> Response:

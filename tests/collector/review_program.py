@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from collector.answers import Ask
 from collector.auditlog import HEAD
-from collector.changes import Ask, Changes
+from collector.changes import Changes
 from collector.desk import Desk
 from collector.holding import Holding
 from collector.refusals import Refusal

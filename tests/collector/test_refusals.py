@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from collector import changes, holds, preview, recent_steps, revisions
+from collector import answers, holds, preview, recent_steps, revisions
 from collector.diffs import GRADED_MIN
 from collector.refusals import REFUSALS, Refusal, body_of
 from collector.revision_book import MOVES, Status
@@ -37,4 +37,4 @@ def test_the_numbers_of_the_page_are_the_code_s() -> None:
     assert f"at most {preview.SLACK} under the floor" in PAGE
     assert f"at most {holds.PIN_DAYS_MAX} days" in PAGE
     assert f"the newest {revisions.KEPT_MAX:,} are kept" in PAGE
-    assert f"remembered for {changes.ANSWERS_DAYS} days" in PAGE
+    assert f"remembered for {answers.ANSWERS_DAYS} days" in PAGE

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collector.answers import Ask
 from collector.auditlog import verify
-from collector.changes import Ask, Changes
+from collector.changes import Changes
 from collector.desk import Desk
 from collector.duckdb_store import DuckDBStore
 from collector.holding import Holding

@@ -142,3 +142,36 @@ async def test_a_browser_led_here_under_another_name_may_change_nothing(start: S
         running, "POST", "/api/alerts/silences", body, origin="https://evil.example"
     )
     assert status == 403
+
+
+async def test_what_comes_again_under_its_key_takes_place_once(start: Start) -> None:
+    running = await dropped(start)
+    silence = {"matchers": {"role": "drop"}, "hours": 2, "author": "ann", "comment": "known"}
+    path = "/api/alerts/silences"
+    first, again = [
+        await ask(running, "POST", path, silence, idempotency_key="k1") for _ in range(2)
+    ]
+    assert (first[0], again[0]) == (201, 201)
+    assert first[1] == again[1]
+    assert again[2]["idempotency-replayed"] == "true"
+    assert len((await running.get(path))["silences"]) == 1
+    other = await ask(running, "POST", path, silence | {"hours": 3}, idempotency_key="k1")
+    assert (other[0], other[1]["error"]["code"]) == (422, "key_reused")
+
+    ended = f"{path}/{first[1]['id']}"
+    assert [(await ask(running, "DELETE", ended, idempotency_key="k2"))[0] for _ in range(2)] == [
+        200, 200,
+    ]  # fmt: skip
+    assert (await ask(running, "DELETE", ended, idempotency_key="k3"))[0] == 404
+
+    listed = (await running.get("/api/alerts?role=drop&state=firing"))["alerts"]
+    mark = next(each["fingerprint"] for each in listed if each["name"] == "QualityLow")
+    body = {"author": "ann", "comment": "rolled back"}
+    known = [
+        await ask(running, "POST", f"/api/alerts/{mark}/ack", body, idempotency_key="k4")
+        for _ in range(2)
+    ]
+    assert [each[0] for each in known] == [200, 200]
+    assert known[0][1] == known[1][1]
+    rows = (await running.get("/api/audit-log"))["rows"]
+    assert [row["action"] for row in rows] == ["acknowledge", "unsilence", "silence"]
