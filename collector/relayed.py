@@ -6,10 +6,8 @@ same usage; and they end at the same time.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Sequence
 from typing import Final
-
-import msgspec
 
 from collector.rows import CallRow
 
@@ -19,57 +17,53 @@ APART_NS: Final = 10_000_000_000  # how far apart both say the answer ended
 
 Key = tuple[str, str]  # trace id, span id
 Usage = tuple[int | None, int | None]
+Told = tuple[Key, int, Usage]  # one call as one side tells of it: which, its end, its usage
+Memory = OrderedDict[Hashable, list[Told]]
 UNKNOWN: Final[Usage] = (None, None)
-
-
-class Told(msgspec.Struct, gc=False):
-    """One call as one side tells of it."""
-
-    key: Key
-    end_ns: int
-    usage: Usage
-
-    def agrees(self, other: "Told") -> bool:
-        """Say whether both tell of one call; usage that one of them does not know is no matter."""
-        if abs(self.end_ns - other.end_ns) > APART_NS:
-            return False
-        return self.usage == other.usage or UNKNOWN in (self.usage, other.usage)
 
 
 class Relayed:
     """Bounded memory of recent calls by what two reports of one call have in common."""
 
     def __init__(self) -> None:
-        self._ours: OrderedDict[Hashable, list[Told]] = OrderedDict()
-        self._theirs: OrderedDict[Hashable, list[Told]] = OrderedDict()
+        self._ours: Memory = OrderedDict()
+        self._theirs: Memory = OrderedDict()
 
-    def take(self, call: CallRow) -> list[Key]:
-        """Take in a call; return the calls of others that are now known to be our gateway's."""
-        told = Told(
-            (call.trace_id, call.span_id), call.end_ns, (call.input_tokens, call.output_tokens)
-        )
-        ours, found = call.decision_id is not None, []
+    def take(self, call: CallRow) -> Sequence[Key]:
+        """Take in a call; return the calls of others that are now known to be our gateway's.
+
+        Only coding agents call their session what our gateway takes for one; anybody else's
+        conversations may have any name.
+        """
+        ours, response, session = call.decision_id is not None, call.response_id, None
+        if ours or call.dialect == "coding_agent":
+            session = call.conversation_id
+        if response is None and session is None:
+            return ()
+        usage = (call.input_tokens, call.output_tokens)
+        told = ((call.trace_id, call.span_id), call.end_ns, usage)
         mine, others = (self._ours, self._theirs) if ours else (self._theirs, self._ours)
-        for link in _links(call, told.usage, ours=ours):
+        twins: list[Told] = []
+        for link in (response, None if session is None else (session, usage)):
+            if link is None:
+                continue
             _keep(mine, link, told)
-            twins = [other for other in others.get(link, ()) if told.agrees(other)]
-            found += [twin.key for twin in twins] if ours else [told.key] * bool(twins)
-        return found
+            known = others.get(link)
+            if known is not None:
+                twins += [other for other in known if _agree(told, other)]
+        if not twins:
+            return ()
+        return [key for key, _, _ in twins] if ours else [told[0]]
 
 
-def _links(call: CallRow, usage: Usage, *, ours: bool) -> Iterator[Hashable]:
-    """Yield what another report of the call would have too.
-
-    Only coding agents call their session what our gateway takes for one; anybody else's
-    conversations may have any name.
-    """
-    if call.response_id is not None:
-        yield call.response_id
-    if call.conversation_id is not None and (ours or call.dialect == "coding_agent"):
-        yield call.conversation_id, usage
+def _agree(one: Told, other: Told) -> bool:
+    """Say whether both tell of one call; usage that one of them does not know is no matter."""
+    if abs(one[1] - other[1]) > APART_NS:
+        return False
+    return one[2] == other[2] or UNKNOWN in (one[2], other[2])
 
 
-def _keep(memory: OrderedDict[Hashable, list[Told]], link: Hashable, told: Told) -> None:
+def _keep(memory: Memory, link: Hashable, told: Told) -> None:
     known = memory.get(link)
     if known is None:
         memory[link] = [told]
@@ -77,4 +71,5 @@ def _keep(memory: OrderedDict[Hashable, list[Told]], link: Hashable, told: Told)
             memory.popitem(last=False)
         return
     known.append(told)
-    del known[:-PER_LINK_MAX]
+    if len(known) > PER_LINK_MAX:
+        del known[0]
