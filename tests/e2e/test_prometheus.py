@@ -143,6 +143,25 @@ async def test_an_alertmanager_groups_and_resolves_what_the_poster_tells_it(
         assert {one["status"] for one in resolved["alerts"]} == {"resolved"}
 
 
+@pytest.mark.timeout(120)
+async def test_an_alertmanager_keeps_an_alert_active_that_is_silenced_here_since(
+    tmp_path: Path, alertmanager: str, asker: Asker
+) -> None:
+    config = NotifyConfig(kind="alertmanager", url_env="AM", allow_private=True, prove_hours=0)
+    environment, url = {"AM": f"http://{alertmanager}"}, f"http://{alertmanager}/api/v2/alerts"
+    async with posting(tmp_path, environment, config, start_ns=time.time_ns()) as post:
+        post.fire("QualityLow")
+        await post.poster.step()
+        (known,) = await asker.until(url, lambda all_: len(all_) == 1)
+        post.muted |= {alert(name).fingerprint for name in ("QualityLow", "CostHigh")}
+        post.fire("CostHigh")  # it begins under the silence
+        post.clock.advance(61)
+        await post.poster.step()
+        (kept,) = await asker.until(url, lambda all_: all_[0]["endsAt"] > known["endsAt"])
+        assert kept["labels"]["alertname"] == "QualityLow"
+        assert kept["status"]["state"] == "active"
+
+
 def prometheus_files(folder: Path, *, gateway: str, collector: str, alertmanager: str) -> Path:
     """Write the shipped configuration and rules with our ports, seconds in place of minutes."""
     rules = (DEPLOY / "prometheus" / "tierwise.rules.yml").read_text()
