@@ -102,8 +102,8 @@ def written(page: str) -> list[str]:
 def toml(page: str, *, holding: str) -> str:
     """The first block of TOML in a page that holds some words."""
     text = (ROOT / "docs" / f"{page}.md").read_text()
-    return next(block for language, block in BLOCK.findall(text)
-                if language == "toml" and holding in block)  # fmt: skip
+    blocks: list[tuple[str, str]] = BLOCK.findall(text)
+    return next(block for language, block in blocks if language == "toml" and holding in block)
 
 
 def policy() -> str:
