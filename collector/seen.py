@@ -6,7 +6,7 @@ To ask which ids of a commit are stored already was an eighth of a span's proces
 from collections.abc import Iterable
 from typing import Final
 
-MARKS_MAX: Final = 131_072  # remembered per table, and a commit's more
+MARKS_MAX: Final = 262_144  # remembered per table, and a commit's more: some 20 MB
 
 
 class Seen:
@@ -15,7 +15,9 @@ class Seen:
     It knows all rows that came since ``floor_ns`` was the latest time stored, but for those it
     forgot, and raises the floor above these. A row that is later than the floor and not remembered
     is therefore stored nowhere. Rows are remembered by 64-bit hashes: two that share one cost a
-    look-up and nothing else. So does a row that was remembered and whose commit then failed.
+    look-up and nothing else. So does a row that was remembered and whose commit then failed, and
+    all that begins before the latest that was forgotten: behind a clock that runs ahead, or when
+    more came since than is remembered while a long call ran.
     """
 
     def __init__(self, floor_ns: int) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from collector import seen
 from collector.duckdb_store import DuckDBStore
-from collector.seen import MARKS_MAX, Seen
+from collector.seen import Seen
 from tests.collector.otlp import NOW_NS, Trace
 from tests.collector.test_duckdb_store import count, decoded
 
@@ -21,13 +21,14 @@ def test_what_began_before_the_memory_did_is_always_looked_up() -> None:
     assert Seen(100).doubtful([(100, "a"), (99, "b"), (101, "c")]) == [0, 1]
 
 
-def test_nothing_that_was_forgotten_passes_for_new() -> None:
+def test_nothing_that_was_forgotten_passes_for_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "MARKS_MAX", 16_384)
     rng, memory, came = random.Random(7), Seen(0), []
-    for first in range(0, 4 * MARKS_MAX, 8_192):
-        rows = [(first + rng.randrange(20_000), str(first + n)) for n in range(8_192)]
+    for first in range(0, 65_536, 1_024):
+        rows = [(first + rng.randrange(2_500), str(first + n)) for n in range(1_024)]
         memory.doubtful(rows)
         came += rows
-        assert len(memory._young) + len(memory._old) < MARKS_MAX + 8_192
+        assert len(memory._young) + len(memory._old) < 16_384 + 1_024
     again = rng.sample(came, 5_000)
     assert memory.doubtful(again) == list(range(5_000))
 
