@@ -104,6 +104,26 @@ def test_a_late_parent_mends_calls_that_are_stored_even_after_a_restart(tmp_path
     store.close()
 
 
+def test_a_call_that_our_gateway_tells_of_later_leaves_the_count_even_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.duckdb"
+    store = DuckDBStore(path, now_ns=NOW_NS)
+    told, made = Trace(), Trace(seed=2)
+    told.call({"gen_ai.response.id": "r"})
+    made.call({"gen_ai.response.id": "r", "tierwise.decision.id": "d", "tierwise.role": "coder"})
+    store.write([decoded(told)], now_ns=NOW_NS)
+    store.roll_up(NOW_NS)
+    store.close()
+    store = DuckDBStore(path, now_ns=NOW_NS)
+    assert store.write([decoded(made)], now_ns=NOW_NS).corrections == 1
+    store.roll_up(NOW_NS)
+    assert store.read("SELECT role, calls FROM rollups") == [{"role": "coder", "calls": 1}]
+    found = store.read("SELECT uncounted_reason AS why FROM calls WHERE NOT counted")
+    assert found == [{"why": "duplicate"}]
+    store.close()
+
+
 def test_roll_ups_equal_sums_done_by_hand(store: DuckDBStore) -> None:
     trace = Trace()
     role = {"gen_ai.agent.name": "worker", "tierwise.tier": "mid"}

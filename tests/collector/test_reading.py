@@ -102,3 +102,23 @@ def test_what_is_remembered_of_attributes_has_a_limit() -> None:
         value = AnyValue(string_value=str(number))
         read_encoded([KeyValue(key="app.number", value=value).SerializeToString()])
     assert len(reading._entries) <= REMEMBERED_MAX
+
+
+@pytest.mark.parametrize(
+    ("text", "role", "unreadable"),
+    [
+        ("{'role': 'worker', 'spend': None, 'paid': True}", "worker", 0),
+        ('{"role": "worker"}', "worker", 0),
+        ("", None, 0),
+        ("null", None, 0),
+        ("{'role': worker}", None, 1),
+        ("{'role': open('x')}", None, 1),
+        ("{'a': " + "[" * 4_000 + "}", None, 1),
+        ("{'a': '" + "x" * 8_192 + "', 'role': 'worker'}", None, 1),
+    ],
+)
+def test_a_dictionary_is_read_as_json_or_as_python_writes_it(
+    text: str, role: str | None, unreadable: int
+) -> None:
+    found = read_plain([("metadata.requester_metadata", text)])
+    assert (found.slots[SLOTS["role"]], found.uncoerced) == (role, unreadable)
