@@ -264,8 +264,8 @@ class Call:
     ) -> None:
         """Send what there is and what comes, as it comes; a broken stream ends with an error.
 
-        Bytes leave when the loop is next given a turn, so all reading waits until then: little by
-        little once much has passed, the rest at the end.
+        Bytes go on before they are read: little by little once much has passed, the rest at the
+        end.
         """
         exchange, send = self._exchange, self._way.send
         await reply.start(exchange, answer, send, trial=self._trial, length_known=False)
