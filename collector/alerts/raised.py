@@ -19,7 +19,7 @@ WHERE name IN ($warn, $low) AND state IN ('firing', 'keep_firing')
 def raised_roles(desk: Desk | Transaction) -> frozenset[str]:
     """Return the roles whose alert on quality is on, or `*` when it is on over all roles alone.
 
-    Silences, inhibition and acknowledgements change nothing here.
+    Silences and inhibition change nothing here; acknowledging the alert ends it.
 
     Raises:
         StoreUnavailable: the desk cannot be read.

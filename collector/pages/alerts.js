@@ -81,6 +81,12 @@ function evidence({ annotations, fingerprint }) {
     pairs.length ? h("details", { id: `evidence-${fingerprint}` }, h("summary", {}, "evidence"), facts(pairs)) : null);
 }
 
+/** How late the alert comes for one size of change. */
+function late({ effect, median, missed }) {
+  const after = median === null ? "over 1,000" : Math.round(median).toLocaleString("en-US");
+  return `${effect}: median delay ${after} outcomes, ${say.percentText(missed)} missed.`;
+}
+
 /** What the alert means, and its evidence against its threshold. */
 async function explained(row) {
   const query = row.role === null ? {} : { role: row.role };
@@ -97,8 +103,12 @@ async function explained(row) {
       found.meaning, `First question: ${found.question}`, `Remedy: ${found.remedy}`,
       h("span", {}, "Evidence: ", say.or(found.evidence, (n) => Number(n.toPrecision(4)).toLocaleString("en-US")), bound),
       found.errors ?? "",
-      found.false_alarm_bound === undefined ? ""
+      found.arl === undefined ? ""
         : `False alarms: at most ${say.percentText(found.false_alarm_bound)} a quarter, of ${found.outcomes_per_quarter} outcomes (${found.traffic}).`,
+      ...(found.delays ?? []).map(late),
+      found.late_seconds === undefined ? "" : `Delay: at most ${found.late_seconds} s after the condition holds.`,
+      ...(found.reached ?? []).map(({ effect, minutes }) =>
+        `${effect}, from half of it: ${minutes === null ? "never" : `after ${Math.round(minutes)} minutes`}.`),
     ].filter((words) => words !== ""),
     submit: "Close", send: async () => "",
   }).then(() => null);

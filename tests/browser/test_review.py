@@ -205,6 +205,12 @@ async def test_an_alert_is_silenced_and_heard_again(start: Start, page: Tab) -> 
     await page.sees("expired")
     await page.click("#alerts button[aria-label='Explain Watchdog']")
     await page.sees("First question:")
+    await page.press("Escape", 27)
+    await page.click("#quiet summary")
+    await page.click("#quiet-alerts button[aria-label='Explain QualityLow for worker']")
+    await page.sees("mean 0.60: median delay")
+    shown = await page.run("document.querySelector('dialog[open]').innerText")
+    assert "undefined" not in shown
     assert page.complaints == []
 
 
