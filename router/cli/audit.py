@@ -14,6 +14,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from evals.audit.facts import Facts
 from evals.audit.ladder import Family, Ladder
 from evals.audit.markdown import markdown
 from evals.audit.page import page
@@ -68,27 +69,11 @@ def audit(  # noqa: PLR0913 - each parameter is a flag
     Reads OTLP dumps (JSON or protobuf), exports of tierwise, LiteLLM and Langfuse, the telemetry of
     coding agents and the live store. Nothing is sent anywhere and nothing is spent.
     """
-    # Only this command reads dumps, and what reads them takes long to load.
-    from collector.dumps.load import Means, load, size_of  # noqa: PLC0415
-    from collector.normalising import Normaliser  # noqa: PLC0415
-    from telemetry.prices import PriceBook  # noqa: PLC0415
-
     screen = Screen(json=json)
     if out is not None and not force:
         _refuse_to_replace(out)
     prices = load_file(config, Config).prices if config.exists() else {}
-    now = datetime.now(UTC)
-    means = Means(
-        book=PriceBook(prices, at=now),
-        normaliser=Normaliser(policy if policy.exists() else None),
-        now_ns=time.time_ns(),
-    )
-    with (
-        tempfile.TemporaryDirectory(prefix="tierwise-audit-") as folder,
-        _progress(size_of(places)) as tell,
-    ):
-        facts = load(places, Path(folder), means=means, progress=tell)
-    ladder = Ladder(_families(), means.book)
+    facts, ladder = _read(places, prices, policy if policy.exists() else None)
     made = report(facts, ladder=ladder, terms=Terms(floor=floor, worth_usd_per_month=worth))
     parts = sections(made)
     written = [] if out is None else _write(out, made, parts, prices)
@@ -99,6 +84,28 @@ def audit(  # noqa: PLR0913 - each parameter is a flag
     if out is None and made.calls:
         screen.say("`--out FOLDER` writes this as Markdown, HTML and JSON, and a first policy.")
     return exits.OK if made.calls else exits.WRONG
+
+
+def _read(
+    places: list[str], prices: dict[str, PriceConfig], policy: Path | None
+) -> tuple[Facts, Ladder]:
+    """Return what all places hold, and the ladder it is held against."""
+    # Only this command reads dumps, and what reads them takes long to load.
+    from collector.dumps.load import Means, load, size_of  # noqa: PLC0415
+    from collector.normalising import Normaliser  # noqa: PLC0415
+    from telemetry.prices import PriceBook  # noqa: PLC0415
+
+    means = Means(
+        book=PriceBook(prices, at=datetime.now(UTC)),
+        normaliser=Normaliser(policy),
+        now_ns=time.time_ns(),
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="tierwise-audit-") as folder,
+        _progress(size_of(places)) as tell,
+    ):
+        facts = load(places, Path(folder), means=means, progress=tell)
+    return facts, Ladder(_families(), means.book)
 
 
 def _families() -> list[Family]:

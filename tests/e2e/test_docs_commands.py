@@ -286,12 +286,14 @@ def _run(at: World, command: str, capsys: pytest.CaptureFixture[str]) -> None:
     if "REVISION" in command:
         at.revision = proposal(capsys)  # a newer one may have taken the place of the one before
     typed = at.typed(command)
-    if "--out audit" in typed:
-        shutil.rmtree("audit", ignore_errors=True)
+    if "--out audit" in typed and Path("audit").exists():
+        shutil.rmtree("earlier", ignore_errors=True)
+        Path("audit").rename("earlier")
     if "| python" in typed:
         json.loads(asked(capsys, typed.partition("|")[0]))
     elif typed.startswith("cp "):  # done for real, it would take this world's own files' place
-        assert all(Path(source).exists() for source in typed.split()[1:-1])
+        names = [Path(source).name for source in typed.split()[1:-1]]
+        assert all(Path("earlier", name).exists() for name in names)
     elif typed.endswith("--watch"):
         _watched(typed)
     elif typed.startswith("python -m"):
