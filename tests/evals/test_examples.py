@@ -1,14 +1,17 @@
 """The worked examples, played against a running gateway: the bill adds up, the claims are met."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from evals.examples import escalation_rates, support_ticket, telling
 from evals.examples.account import Account, account
@@ -138,6 +141,48 @@ async def test_a_bill_that_does_not_add_up_is_said(standin: StandinProcess, tmp_
     page = telling.page([told])
     assert "| decider | frontier | 5 x (2,450 x $5 + 350 x $25) / 1M = $0.105000 |" in page
     assert "| intake | code | 5 x $0 = $0 |" in page
+
+
+@contextlib.asynccontextmanager
+async def relay(to: str, *, factor: float) -> AsyncIterator[str]:
+    """Stand before a stand-in and multiply the output tokens that its answers claim."""
+
+    async def lie(request: web.Request) -> web.Response:
+        async with session.post(f"{to}/chat/completions", data=await request.read()) as answer:
+            body = await answer.json()
+        written = int(body["usage"]["completion_tokens"] * factor)
+        body["usage"]["completion_tokens"] = written
+        body["usage"]["total_tokens"] = body["usage"]["prompt_tokens"] + written
+        return web.json_response(body)
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", lie)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    async with aiohttp.ClientSession() as session:
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        finally:
+            await runner.cleanup()
+
+
+@pytest.mark.parametrize(("factor", "adds_up"), [(1.0, True), (0.5, False), (2.0, False)])
+async def test_a_stand_in_that_lies_about_usage_does_not_add_up(
+    standin: StandinProcess, tmp_path: Path, factor: float, adds_up: bool
+) -> None:
+    example = support_ticket.example()
+    async with relay(standin.base_url, factor=factor) as lying:
+        config, policy = write(example, tmp_path, base_url=lying)
+        async with running(config.read_bytes(), policy.read_bytes(), directory=tmp_path) as gateway:
+            found = await play(
+                example, gateway=gateway.base_url, standin=standin, clock=SystemClock()
+            )
+    told = account(example, found)
+    # The lie is the gateway's bill; the ledger and the sum by hand know better.
+    assert told.expected_usd == pytest.approx(told.billed_usd, abs=1e-9)
+    assert (told.gateway_usd < told.billed_usd) is (factor < 1.0)
+    assert told.adds_up is adds_up
 
 
 @pytest.mark.timeout(120)  # it starts three processes, on however busy a machine
