@@ -95,6 +95,36 @@ def test_litellm_s_calls_to_a_provider_are_counted_with_its_bill(tmp_path: Path)
     silent(house.store)
 
 
+CACHED = """
+import litellm
+litellm.callbacks = ["otel"]
+text = {"type": "text", "text": "Keep to the contract. " * 2_000}
+text["cache_control"] = {"type": "ephemeral"}
+for _ in range(2):
+    litellm.completion(
+        model="anthropic/standin-mid",
+        messages=[{"role": "system", "content": [text]}, {"role": "user", "content": "Say hello"}],
+        metadata={"requester_metadata": {"role": "worker"}},
+    )
+"""
+
+
+def test_litellm_s_cached_tokens_are_those_of_the_bill(tmp_path: Path) -> None:
+    python = installed() / "bin" / "python"
+    with world(tmp_path) as house:
+        more = QUIET | dict(exported("litellm", house)) | {
+            "ANTHROPIC_API_BASE": house.standin.origin, "ANTHROPIC_API_KEY": "any",
+        }  # fmt: skip
+        house.run([python, "-c", CACHED + FLUSH], more=more)
+        bills = house.billed()
+        house.settle(2)
+    assert bills[0]["cache_write"] == bills[1]["cache_read"] > 1_000
+    told = calls(house.store, "counted")
+    agree(told, bills)
+    assert [call["cache_write_tokens"] for call in told] == [b["cache_write"] for b in bills]
+    assert [call["cost_usd"] for call in told] == pytest.approx([b["cost"] for b in bills])
+
+
 @contextmanager
 def proxy(house: World) -> Iterator[str]:
     """Run LiteLLM's proxy as the page sets it up; yields its address."""
