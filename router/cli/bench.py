@@ -159,19 +159,23 @@ def collector(
     screen.say(f"scoreboard: {report.board_ms:.1f} ms")
     screen.say(f"memory: {report.memory_mb:.0f} MB at most, {stood} MB after each quarter")
     if asked is not None:
-        screen.say(f"history of {asked.calls:,} calls, {asked.store_mb:,.0f} MB:")
-        screen.say(
-            f"  spend and p95 by role and tier, over all of it: {asked.by_tier_ms:.1f} ms, "
-            f"{asked.by_tier_cpu_ms:.1f} of processor time"
-        )
-        for span, wall, cpu in (
-            ("a day", asked.board_ms, asked.board_cpu_ms),
-            ("all of it", asked.month_ms, asked.month_cpu_ms),
-        ):
-            screen.say(
-                f"  scoreboard of {span}, from roll-ups: {wall:.1f} ms, {cpu:.1f} of processor time"
-            )
+        _show_history(screen, asked)
     screen.say(f"load average before: {report.load_average:.2f}")
+
+
+def _show_history(screen: Screen, asked: "Timing") -> None:
+    screen.say(f"history of {asked.calls:,} calls, {asked.store_mb:,.0f} MB:")
+    screen.say(
+        f"  spend and p95 by role and tier, over all of it: {asked.by_tier_ms:.1f} ms, "
+        f"{asked.by_tier_cpu_ms:.1f} of processor time"
+    )
+    for span, wall, cpu in (
+        ("a day", asked.board_ms, asked.board_cpu_ms),
+        ("all of it", asked.month_ms, asked.month_cpu_ms),
+    ):
+        screen.say(
+            f"  scoreboard of {span}, from roll-ups: {wall:.1f} ms, {cpu:.1f} of processor time"
+        )
 
 
 def _check_room(screen: Screen, folder: Path, calls: int) -> None:
