@@ -131,6 +131,7 @@ def _role(rules: Rules) -> dict[str, Any]:
         "learn": rules.learn,
         "pin": None if rules.pin is None else rules.pin.model,
         "checks": [_check(spec) for spec in rules.checks],
+        "graders": [_check(spec) for spec in rules.graders],
         "code": rules.code,
     }
 

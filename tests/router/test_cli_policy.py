@@ -88,6 +88,7 @@ def test_show_fills_in_every_default(files: list[str], capsys: pytest.CaptureFix
         ("small", "local/small", 0.0),
         ("large", "far/large", 0.01),
     ]
+    assert {tuple(one["graders"]) for one in shown["roles"]} == {()}
     planner = next(one for one in shown["roles"] if one["role"] == "planner")
     assert (planner["tier"], planner["quality_floor"], planner["learn"]) == ("large", 0.9, "off")
 
