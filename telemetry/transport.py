@@ -127,7 +127,7 @@ class GrpcTransport:
     """OTLP over gRPC: unary calls whose bytes are made elsewhere."""
 
     def __init__(self, target: Target) -> None:
-        # Only who has a gRPC endpoint pays for it: about 15 MB and its poller thread.
+        # Only who has a gRPC endpoint pays for it: about 7 MB and its poller thread.
         import grpc  # noqa: PLC0415 - see above
 
         self._error = grpc.aio.AioRpcError
