@@ -5,7 +5,7 @@ none of them. Which answers they judge is drawn before anything is known of the 
 their words carries the chance with which it was drawn, so that means can be put right. While an
 alert on the role's quality is on, every answer is judged.
 
-Bounded on every side: answers under judgement, answers that wait, and the time of both.
+Bounded on every side: answers under judgement, answers that wait, their size and the time of both.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from telemetry.records import Attempt, Decision, Outcome, Result
 
 RUNNING_MAX: Final = 4
 WAITING_MAX: Final = 64
+CHARS_MAX: Final = 1_048_576  # of a request and its answer: what waits is held in memory
 WAITED_SECONDS_MAX: Final = 120.0  # an older answer's grade would come too late for the alerts
 GRADE_SECONDS_MAX: Final = 120.0
 METRIC: Final = "tierwise_graded_total"
@@ -100,7 +101,7 @@ class Graders:
         if outcome.status >= 300:
             return None  # nobody got an answer
         answer = grading.answers.get(attempt.number)
-        if answer is None:  # too long to be read, or broken off
+        if answer is None or _size(exchange, answer) > CHARS_MAX:  # or it broke off
             _count(decision, exchange, "unread")
             return None
         since = exchange.gateway.clock.monotonic()
@@ -140,6 +141,11 @@ class Graders:
             self.verdicts.judged(work.decision, replace(work.outcome, attempts=(attempt,)))
         result = "graded" if said else "fault" if checked.errors else "silent"
         _count(work.decision, exchange, result)
+
+
+def _size(exchange: Exchange, answer: Answer) -> int:
+    asked = 0 if exchange.request is None else len(exchange.request.body.raw)
+    return asked + len(answer.text) + sum(len(call.arguments) for call in answer.tool_calls)
 
 
 def _count(decision: Decision, exchange: Exchange, result: str) -> None:

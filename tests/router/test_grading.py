@@ -160,6 +160,15 @@ async def test_an_answer_that_waited_too_long_is_left_out() -> None:
         await until(lambda: counted(bench, "fault") == RUNNING_MAX, what="the others")
 
 
+async def test_what_is_over_a_mebibyte_is_counted_and_not_held() -> None:
+    async with graded(answer("yes" * 400_000), answer()) as (bench, heard):
+        await bench.post(CHAT, ask())
+        assert counted(bench, "unread") == 1
+        await bench.post(CHAT, ask())
+        await until(lambda: heard.words, what="the other's grade")
+    assert len(heard.words) == 1
+
+
 async def test_what_nobody_was_answered_is_not_judged() -> None:
     broken = UpstreamError("upstream_broken", "it broke off")
     async with graded(*[broken] * 8) as (bench, heard):
