@@ -16,6 +16,7 @@ from collector.alerts import ledger
 from collector.alerts.engine import Alerts, NoAlert
 from collector.alerts.explaining import NoRule, explain
 from collector.alerts.groups import groups
+from collector.alerts.raised import raised_roles
 from collector.answers import Answer, Ask, key_of
 from collector.armed import Armory
 from collector.auditlog import Deed
@@ -105,6 +106,7 @@ def _add_readings(routes: APIRouter, parts: Desks) -> None:
         return {
             "armed": bool(sides) and all(side.armed for side in sides),
             "unsafe_roles": sorted(parts.armory.unsafe_roles()),
+            "graded_roles": sorted(raised_roles(parts.desk)),
             "sides": [side.plain() for side in sides],
         }
 

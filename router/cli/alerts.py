@@ -106,6 +106,9 @@ def armed(
         screen.say("no role learns")
     if found["unsafe_roles"]:
         screen.say(f"held to their declared table: {', '.join(found['unsafe_roles'])}")
+    if found["graded_roles"]:
+        names = ["all" if role == "*" else role for role in found["graded_roles"]]
+        screen.say(f"every answer graded, where there are graders: {', '.join(names)}")
     raise typer.Exit(exits.OK if found["armed"] else exits.USAGE)
 
 

@@ -61,6 +61,7 @@ async def test_the_commands_in_the_order_of_an_incident(
     assert code == 2
     assert "sink proven: no sink" in text
     assert "held to their declared table: drop" in text
+    assert "every answer graded, where there are graders: drop" in text
     code, text, _ = await tierwise(running, capsys, "ack", mark, "--comment", "rolled back")
     assert code == 0
     assert "is acknowledged" in text
