@@ -1,5 +1,6 @@
 """The store in one DuckDB file; nothing else imports duckdb."""
 
+import logging
 import re
 import threading
 import time
@@ -30,6 +31,8 @@ from collector.store import (
     remedy,
 )
 from telemetry.errors import TierwiseError
+
+log = logging.getLogger("tierwise.collector")
 
 _TABLES: Final = (
     ("calls", CallRow),
@@ -110,6 +113,10 @@ class DuckDBStore:
         except duckdb.Error as error:
             self._recover(error)
             raise StoreUnavailable(_first_line(error), hint=remedy(str(error))) from error
+        except Exception as error:
+            self._recover(error)  # a fault of ours costs its batch, never the only writer
+            log.exception("a commit failed by a fault of the collector's own")
+            raise StoreRefused(f"a fault of the collector's own: {error!r:.200}") from error
 
     def _write(self, batches: Sequence[Batch]) -> Written:
         """Commit copies of batches: those that failed may be tried again with all their rows."""
@@ -257,7 +264,7 @@ class DuckDBStore:
             try:
                 yield self._run
                 self._connection.execute("COMMIT")
-            except (duckdb.Error, StoreUnavailable) as error:
+            except Exception as error:
                 self._recover(error)
                 raise
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Final
 
 from collector.decode import BadBody, Reception, count_points, decode_traces
 from collector.events import decode_logs
-from collector.gunzip import gunzip
+from collector.gunzip import TooLarge, gunzip
 from collector.meters import Meters
 from collector.normalising import Normaliser
 from collector.pricing import Pricing
@@ -18,6 +19,8 @@ from collector.rows import Batch, EvaluationRow
 from collector.store import StoreError, StoreRefused
 from collector.writer import Writer
 from telemetry.clock import Clock
+
+log = logging.getLogger("tierwise.collector")
 
 
 class Signal(StrEnum):
@@ -139,9 +142,17 @@ class Intake:
             pricing=self._rules.pricing,
             content=self._limits.content,
         )
-        batch = await asyncio.get_running_loop().run_in_executor(
-            self._decoder, decoded, export, reception, self._limits.body_bytes
-        )
+        try:
+            batch = await asyncio.get_running_loop().run_in_executor(
+                self._decoder, decoded, export, reception, self._limits.body_bytes
+            )
+        except (BadBody, TooLarge):
+            raise
+        except MemoryError as error:
+            raise Busy("there is not enough memory to decode this now") from error
+        except Exception as error:  # said as a refusal of this body, never as a bare 500
+            log.exception("a body could not be decoded by a fault of the collector's own")
+            raise BadBody(f"a fault of the collector's own: {error!r:.200}") from error
         self._rules.normaliser.fill(batch.evaluations)
         for row in batch.evaluations:
             row.authenticated = self._rules.authenticated

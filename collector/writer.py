@@ -196,6 +196,10 @@ class Writer:
         except StoreError as error:
             self._rolled_at = now
             self._failed("upkeep", error)
+        except Exception as error:  # the only writer outlives a fault of our own
+            self._rolled_at = now
+            log.exception("upkeep failed by a fault of the collector's own")
+            self._failed("upkeep", StoreUnavailable(f"a fault of the collector's own: {error!r}"))
 
     def _failed(self, work: str, error: StoreError) -> None:
         self._meters.store_errors.labels(work).inc()

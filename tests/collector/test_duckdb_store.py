@@ -439,6 +439,29 @@ def test_a_failed_commit_leaves_nothing_behind_and_the_next_one_works(
     assert store.write([decoded(good)], now_ns=NOW_NS).records == 1
 
 
+def confused(*_: object, **__: object) -> None:
+    raise KeyError("no")
+
+
+def test_a_fault_of_our_own_refuses_its_batch_and_the_next_one_works(
+    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = Trace()
+    trace.call()
+    with monkeypatch.context() as patch:
+        patch.setattr(store._lineage, "apply", confused)
+        with pytest.raises(StoreRefused, match=r"a fault of the collector's own: KeyError\('no'\)"):
+            store.write([decoded(trace)], now_ns=NOW_NS)
+    with monkeypatch.context() as patch:
+        patch.setattr(rolling, "roll_up", confused)
+        trace.call()
+        store.write([decoded(trace)], now_ns=NOW_NS)
+        with pytest.raises(KeyError):
+            store.roll_up(NOW_NS)
+    assert store.roll_up(NOW_NS) == 1
+    assert count(store, "calls") == 2
+
+
 def test_a_batch_that_shared_a_span_with_a_refused_one_keeps_it(store: DuckDBStore) -> None:
     trace = Trace()
     trace.call()

@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from collector import intake
 from collector.decode import BadBody
 from collector.gunzip import TooLarge, gunzip
 from tests.collector.conftest import Running, Start
@@ -253,3 +254,32 @@ async def test_a_sender_of_a_large_body_gets_to_see_the_refusal(
 
     assert await asyncio.to_thread(send) == status
     running.intake._hold(-(10**9))
+
+
+async def test_a_fault_of_our_own_in_decoding_is_a_refusal_that_is_counted(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await start()
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "decode_traces", confused)
+        status, _, answer = await running.post("/v1/traces", body())
+        assert status == 400
+        assert (
+            b"a fault of the collector's own: KeyError('no')"
+            in Status.FromString(answer).message.encode()
+        )
+        patch.setattr(intake, "decode_traces", exhausted)
+        status, headers, _ = await running.post("/v1/traces", body())
+        assert (status, headers["retry-after"]) == (503, "1")
+    assert (await running.post("/v1/traces", body()))[0] == 200
+    assert b'requests_total{answer="400",signal="traces",transport="http"} 1.0' in (
+        running.meters.text()
+    )
+
+
+def confused(*_: object, **__: object) -> None:
+    raise KeyError("no")
+
+
+def exhausted(*_: object, **__: object) -> None:
+    raise MemoryError

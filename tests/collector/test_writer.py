@@ -1,9 +1,11 @@
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from collector import writer as writing
 from collector.decode import decode_traces
 from collector.meters import Meters
 from collector.rows import Batch
@@ -21,6 +23,7 @@ class Recording:
         self.bad: list[Batch] = []
         self.down = False
         self.closed = False
+        self.confused = False
 
     def write(self, batches: Sequence[Batch], *, now_ns: int) -> Written:
         if self.down:
@@ -31,6 +34,8 @@ class Recording:
         return Written(records=len(batches))
 
     def roll_up(self, now_ns: int) -> int:
+        if self.confused:
+            raise AssertionError("never so")
         return 0
 
     def prune(self, now_ns: int) -> int:
@@ -83,6 +88,22 @@ async def test_trouble_is_told_and_forgotten_when_it_passes() -> None:
     store.down = False
     await writer.submit(batch())
     assert writer.trouble() is None
+    assert writer.stop(10)
+
+
+async def test_a_fault_in_upkeep_is_told_and_does_not_end_the_writer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writing, "ROLL_UP_SECONDS", 0.02)
+    store = Recording()
+    store.confused = True
+    writer = begin(store)
+    until = time.monotonic() + 10
+    while writer.trouble() is None and time.monotonic() < until:
+        await asyncio.sleep(0.01)
+    assert "a fault of the collector's own: AssertionError('never so')" in (writer.trouble() or "")
+    store.confused = False
+    await writer.submit(batch())
     assert writer.stop(10)
 
 
