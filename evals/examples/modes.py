@@ -4,6 +4,7 @@ A *debate* shows a critic two answers and asks which is right: the small tier do
 the frontier. In *reflection* a critic must find what is wrong with its own draft: it does not.
 """
 
+import itertools
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ TRIED_MIN: Final = 12  # small answers in a mode before anything is said to be f
 DEBATE_MIN: Final = 0.8  # share of debates on small that counts as found
 # Exploration stays; and what one floor has to spare in debates may be spent in reflection.
 REFLECTION_MAX: Final = {OWN: 0.2, SHARED: 0.4}
-TICKETS_MAX: Final = 100_000
+TICKETS_AT_ONCE: Final = 500
 # How often each tier is right: in debates equally often, in reflection not.
 SKILLS: Final[dict[str, Any]] = {
     f"{PROVIDER}-small": {"right": {"classify": 0.97, "verify": 0.4}},
@@ -58,8 +59,9 @@ class Ask:
 
 
 def asks(role: str, *, seed: int) -> Iterator[Ask]:
-    """Yield more steps than a run makes: the modes in turn, a ticket each."""
-    for number, ticket in enumerate(tickets(TICKETS_MAX, seed=seed)):
+    """Yield steps without end, the modes in turn and a ticket each."""
+    made = (tickets(TICKETS_AT_ONCE, seed=seed * 1_000 + part) for part in itertools.count())
+    for number, ticket in enumerate(itertools.chain.from_iterable(made)):
         if number % 2:
             yield reflect(ticket, role, sound=number % 4 == 1)
         else:
