@@ -244,20 +244,28 @@ class Budgets:
         return holding is None or holding.ceiling > holding.used
 
     def _first_notices(self, worker: str, now: float) -> list[Notice]:
-        """Tell a new worker of the accounts in which its share is not free any more."""
+        """Tell a new worker of the accounts in which its share is not free any more.
+
+        One that has begun to spend without knowing hears how much further it may go.
+        """
         shares = self._workers[worker].shares
         found: list[Notice] = []
         for name, account in chain(self._daily.items(), self._lasting.items()):
             holding = account.holdings.get(worker)
             free = self._free(account, worker, now)
-            if (holding is not None and holding.said) or free >= account.limit // shares:
+            said = holding if holding is not None and holding.said else None
+            if free >= (account.limit // shares if said is None else said.ceiling):
                 continue
             if len(found) == NOTICES_MAX:
                 break
-            # A fair part of what is left, so that others who start just now find some too.
-            left = account.limit - account.past - sum(h.used for h in account.holdings.values())
-            ceiling = max(0, min(free, left // shares))
-            account.holdings[worker] = _Holding(ceiling=ceiling)
+            if said is not None:  # it counts as said until the worker says otherwise
+                ceiling = max(said.used, free)
+            else:
+                # A fair part of what is left, so that others who start just now find some too.
+                left = account.limit - account.past
+                left -= sum(other.used for other in account.holdings.values())
+                ceiling = max(0, min(free, left // shares))
+                account.holdings[worker] = _Holding(ceiling=ceiling)
             found.append(
                 Notice(account=name, limit=account.limit, day=account.day, ceiling=ceiling)
             )

@@ -170,6 +170,18 @@ def test_a_worker_that_starts_hears_what_others_have_spent() -> None:
     assert [n.ceiling for n in (*first.notices, *second.notices)] == [50, 50]
 
 
+def test_a_worker_that_began_to_spend_without_knowing_hears_how_far_it_may_go() -> None:
+    desk = Desk()
+    desk.say(A, claim(400, ceiling=400), leaving=True)
+    desk.say(C)  # it has not spoken of the account: its share of 500 is kept free
+    (notice,) = desk.say(B, claim(10, reserved=5, ceiling=500), epoch="").notices
+    assert notice.ceiling == 1_000 - 400 - 500
+    (notice,) = desk.say(C, claim(0, ceiling=500), epoch="").notices
+    assert notice.ceiling == 1_000 - 400 - 500  # B has not said yet that it goes no further
+    desk.say(B, claim(15, ceiling=100))
+    assert desk.say(C, claim(0, ceiling=500), epoch="").notices == ()
+
+
 def test_a_worker_that_missed_the_first_answer_hears_it_again() -> None:
     desk = Desk()
     desk.say(A, claim(900, ceiling=900), leaving=True)

@@ -86,7 +86,7 @@ def test_two_workers_and_their_successors_share_one_days_budget(tmp_path: Path) 
             ends = time.monotonic() + WAIT_SECONDS
             # A worker whose good-bye was not heard leaves behind what it last reported as under
             # way: one step's bound each.
-            while LIMIT - day.served * STEP >= 3 * BOUND or day.served == before:
+            while LIMIT - day.served * STEP >= 4 * BOUND or day.served == before:
                 day.ask(service, 2)
                 assert time.monotonic() < ends, f"only {day.served} steps were served"
                 time.sleep(0.1)
