@@ -62,8 +62,10 @@ async def test_only_proven_words_move_a_role_and_what_one_source_says_too_much_i
         )
     )  # fmt: skip
     small = [f"d{n}" for n in range(0, STEPS, 2)]
-    statuses = [await said(running, each, "flood") for each in small]
-    statuses += [await said(running, f"never-{n}", "liar") for n in range(20)]
+    statuses = await asyncio.gather(
+        *(said(running, each, "flood") for each in small),
+        *(said(running, f"never-{n}", "liar") for n in range(20)),
+    )
     assert set(statuses) == {202}  # taken; the last ones wait for decisions that never come
     forged = await report(running, lambda found: bool(found.get("left_out")))
     entry = role(forged, "worker")
@@ -76,7 +78,7 @@ async def test_only_proven_words_move_a_role_and_what_one_source_says_too_much_i
             "words": STEPS // 2 - OPEN_WORDS_PER_MINUTE,
         }
     ]
-    for each in range(STEPS):
-        assert await said(running, f"d{each}", "grader", token=TOKEN) == 202
+    graded = (said(running, f"d{each}", "grader", token=TOKEN) for each in range(STEPS))
+    assert set(await asyncio.gather(*graded)) == {202}
     proven = await report(running, lambda found: role(found, "worker")["labels"] == STEPS)
     assert aims_small(proven) > 0.5
