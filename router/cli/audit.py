@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from collector.dumps.load import Progress as Tell
 
 TITLE = "Audit of model calls"
+NO_POLICY = (
+    "no first policy: no model in use is one of a provider whose ladder we know; `tierwise init` "
+    "writes one to change by hand"
+)
 
 
 def audit(  # noqa: PLR0913 - each parameter is a flag
@@ -81,6 +85,8 @@ def audit(  # noqa: PLR0913 - each parameter is a flag
     _show(screen, parts)
     for path in written:
         screen.say(f"wrote {path}")
+    if written and made.calls and out is not None and out / POLICY_NAME not in written:
+        screen.say(NO_POLICY)
     if out is None and made.calls:
         screen.say("`--out FOLDER` writes this as Markdown, HTML and JSON, and a first policy.")
     return exits.OK if made.calls else exits.WRONG

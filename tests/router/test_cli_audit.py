@@ -116,6 +116,18 @@ def test_out_writes_reports_and_a_policy_that_lint_accepts(
         assert "tw-canary" not in path.read_text()
 
 
+def test_models_of_nobody_we_know_get_a_report_and_a_word_on_the_missing_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = ANTHROPIC | {"gen_ai__provider__name": "acme", "gen_ai__request__model": "acme-9"}
+    dump = lines(tmp_path / "dump.jsonl", (call(n, **own) for n in range(1, 5)))
+    assert run(["audit", str(dump), "--out", "out"]) == 0
+    assert "no first policy: no model in use" in capsys.readouterr().out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"report.md", "report.html", "report.json"}
+
+
 def test_files_that_are_there_are_kept_unless_force(
     dump: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
