@@ -1,4 +1,8 @@
-"""Feedback on an answer: one word per target, name and source, early or late."""
+"""Feedback on an answer: one word per target, name, source and proof of it, early or late.
+
+Anybody can name a source that is not theirs: what was said without proof never takes the place of
+what the source says with it.
+"""
 
 from typing import Annotated, Final, Self
 
@@ -68,8 +72,9 @@ def feedback_row(
         (feedback.decision or "", trace_id or "", span_id or "", feedback.response_id or "")
     )
     source = f"feedback:{feedback.source}"
+    speaker = f"{source}\x1fproven" if authenticated else source
     return EvaluationRow(
-        evaluation_id=evaluation_id(target, name=feedback.name, source=source),
+        evaluation_id=evaluation_id(target, name=feedback.name, source=speaker),
         time_ns=now_ns,
         received_ns=now_ns,
         decision_id=feedback.decision,

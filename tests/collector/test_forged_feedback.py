@@ -82,3 +82,11 @@ async def test_only_proven_words_move_a_role_and_what_one_source_says_too_much_i
     assert set(await asyncio.gather(*graded)) == {202}
     proven = await report(running, lambda found: role(found, "worker")["labels"] == STEPS)
     assert aims_small(proven) > 0.5
+
+
+async def test_a_word_without_proof_never_takes_the_place_of_one_with_it(start: Start) -> None:
+    running = await start(token=TOKEN)
+    assert await said(running, "d1", "backoffice") == 202
+    assert await said(running, "d1", "backoffice", token=TOKEN) == 202
+    assert await said(running, "d1", "backoffice", token=TOKEN) == 200  # the same again
+    assert await said(running, "d1", "backoffice") == 200
