@@ -1,74 +1,23 @@
 """`tierwise bench`: measurements, never tests."""
 
 import contextlib
-import itertools
-import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from learning.revision import Revision
-from learning.standing import Standing
-from router import body
 from router.cli import exits, options
 from router.cli.output import Screen, console
-from router.decider import Decider
-from router.reload import build
-from router.roles import Asked, resolve
-from router.shape import shape_of
-from telemetry.records import Context, Dialect
 
 if TYPE_CHECKING:
     from collector.history import Timing
     from evals.bench.gateway import Report, Row
-
-CONFIG = b"""
-schema = 1
-[providers.one]
-base_url = "http://127.0.0.1:1/v1"
-dialects = ["chat", "responses", "messages"]
-[prices]
-"one/small" = { input = 1, output = 1 }
-"one/mid" = { input = 1, output = 1 }
-"one/large" = { input = 1, output = 1 }
-"""
-POLICY = b"""
-schema = 1
-ladder = ["small", "mid", "large"]
-[tiers]
-small = { models = ["one/small"] }
-mid = { models = ["one/mid"] }
-large = { models = ["one/large"] }
-[roles.worker]
-tier = "mid"
-range = ["small", "large"]
-learn = "bounded"
-quality_floor = 0.9
-[alerts.cost]
-budget_usd_per_day = 120
-[alerts.quality]
-[[shapes]]
-role = "worker"
-tools = true
-"""
-SHARES = {"small/step": 0.3, "mid/step": 0.5, "large/accept": 0.2}
-# 4 KB: a system prompt, a question and its answer, and what is asked now.
-TURNS = ["system", "user", "assistant", "user"]
-BODY = {
-    "model": "tierwise/auto",
-    "messages": [{"role": role, "content": "word " * 170} for role in TURNS],
-    "tools": [{"type": "function", "function": {"name": "read", "description": "a file"}}] * 2,
-}
-
 
 bench = typer.Typer(name="bench", help="Measure this machine.")
 
@@ -101,6 +50,7 @@ def gateway(
     Needs no keys. Run it on a quiet machine: the load average is printed with the figures.
     """
     from evals.bench.gateway import Plan, as_json, measure  # noqa: PLC0415 - large, and only here
+    from router.cli.onedecision import decider  # noqa: PLC0415
 
     screen = Screen(json=json)
     plan = Plan(rounds=rounds, seconds_per_round=seconds, soak_requests=soak, checks=checks)
@@ -220,6 +170,7 @@ def learn(
 ) -> None:
     """Measure what learning costs: a decision, a solve, ticks with more and more history."""
     from evals.bench.learn import Size, measure  # noqa: PLC0415 - large, and only here
+    from router.cli.onedecision import decider  # noqa: PLC0415
 
     screen = Screen(json=json)
     report = measure(Size(rows=rows, roles=roles), decide=decider(), tell=screen.note)
@@ -236,41 +187,6 @@ def learn(
         f"{report.replay_seconds:.1f} s, {report.replay_cpu_seconds:.1f} s of processor time"
     )
     raise typer.Exit(exits.OK)
-
-
-def decider() -> Callable[[], object]:
-    """Return what makes one decision of a role that learns, all of it that a step waits for.
-
-    The shape is read from the body, a shape rule gives the role, half of the sessions are served by
-    the new revision, and the arm is drawn by the conversation's number.
-    """
-    today = datetime.now(UTC).date()
-    policy = build(CONFIG, POLICY, environment={}, today=today).policy
-    revision = Revision(
-        policy_hash=policy.hash, parent=None, shares={"worker||": SHARES}, evidence={}
-    )
-    served = Decider()
-    served.take(Standing(revision=revision, previous=revision, rollout=0.5))
-    asked = Asked()
-    content = json.dumps(BODY).encode()
-    fields = body.parse(content).fields
-    numbers = itertools.count()
-
-    def decide() -> Any:
-        shape = shape_of(fields, Dialect.CHAT, len(content))
-        role, source, unknown = resolve(asked, policy, lambda: shape)
-        number = next(numbers)
-        context = Context(
-            role=role,
-            role_source=source,
-            role_unknown=unknown,
-            dialect=Dialect.CHAT,
-            session=f"session-{number}",
-            shape=shape,
-        )
-        return served.decide(policy, context, decision_id=f"{number:032x}", at_ns=time.time_ns())
-
-    return decide
 
 
 def _show(screen: Screen, report: "Report") -> None:

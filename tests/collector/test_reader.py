@@ -6,7 +6,8 @@ import pytest
 
 from collector.desk import Desk, desk_path
 from collector.duckdb_store import DuckDBStore
-from collector.reader import ConsoleReader, FileReader, Reader, open_reader
+from collector.file_reader import FileReader
+from collector.reader import ConsoleReader, Reader, open_reader
 from collector.revisions import Revisions
 from collector.store import StoreRefused, StoreUnavailable
 from learning.revision import Revision

@@ -1,6 +1,6 @@
 """What `tierwise bench` times is a real decision."""
 
-from router.cli.bench import SHARES, decider
+from router.cli.onedecision import SHARES, decider
 from telemetry.records import Decision, Reason
 
 
