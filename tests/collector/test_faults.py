@@ -49,7 +49,7 @@ async def test_a_store_that_cannot_write_is_a_503_and_recovers(start: Start) -> 
 def test_a_disk_that_fills_up_refuses_and_keeps_what_was_accepted(tmp_path: Path) -> None:
     """The kernel refuses writes past a file size, as a full disk would."""
     script = """
-import resource, sys
+import os, resource, sys
 from pathlib import Path
 from collector.decode import BadBody
 from collector.duckdb_store import DuckDBStore
