@@ -129,15 +129,25 @@ class PatientProtocol(HttpToolsProtocol):
         self._await_reader(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        if self._write_timer is not None:
+        if self._write_timer is not None and not self.transport.is_closing():
             self._write_timer.cancel()
             self._write_timer = None
         super().resume_writing()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._await_rest()
+
     def timeout_keep_alive_handler(self) -> None:
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()  # a close would wait for the caller to read its last answer
         super().timeout_keep_alive_handler()
+        self._await_rest()
+
+    def _await_rest(self) -> None:
+        """See to it that a close does not wait without end for the last answer to be read."""
+        unread = self.transport.get_write_buffer_size()
+        if unread and self._write_timer is None:
+            self._await_reader(unread)
 
     def _await_reader(self, unread: int) -> None:
         self._write_timer = self.loop.call_later(self.write_seconds, self._press, unread)

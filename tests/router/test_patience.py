@@ -309,14 +309,16 @@ class Endless:
 
 
 @contextlib.asynccontextmanager
-async def unread(port: int) -> AsyncIterator[socket.socket]:
+async def unread(
+    port: int, *, asking: bytes = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", room: int = 4_096
+) -> AsyncIterator[socket.socket]:
     """Ask, and leave it to the block whether the answer is read; what is not waits in small."""
     loop = asyncio.get_running_loop()
     with socket.socket() as caller:
-        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         caller.setblocking(False)
         await loop.sock_connect(caller, ("127.0.0.1", port))
-        await loop.sock_sendall(caller, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await loop.sock_sendall(caller, asking)
         yield caller
 
 
@@ -355,10 +357,49 @@ async def test_an_answer_that_nobody_reads_is_given_up_when_its_connection_rests
 ) -> None:
     loop = asyncio.get_running_loop()
     app = until_the_pipe_is_full
-    async with serving(app, keep_alive_seconds=1) as port, unread(port) as caller:
+    async with (
+        serving(app, keep_alive_seconds=1, write_seconds=0.3) as port,
+        unread(port) as caller,
+    ):
         await asyncio.sleep(0.0 if reads else 2.0)
         got = bytearray()
         async with asyncio.timeout(READ_SECONDS):
             while piece := await loop.sock_recv(caller, MIB):
                 got += piece
         assert got.endswith(b"\r\n0\r\n\r\n") == reads
+
+
+async def at_once(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with 8 MiB in one piece: more than lies between the two."""
+    await receive()
+    head = [(b"content-length", str(8 * MIB).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": bytes(8 * MIB)})
+
+
+async def test_an_answer_that_is_still_read_arrives_whole_though_its_connection_rests() -> None:
+    loop = asyncio.get_running_loop()
+    async with (
+        serving(at_once, keep_alive_seconds=1) as port,
+        unread(port, room=65_536) as caller,
+    ):
+        await asyncio.sleep(1.5)  # longer than a connection may rest, shorter than a stall
+        got = 0
+        async with asyncio.timeout(READ_SECONDS):
+            while piece := await loop.sock_recv(caller, MIB):
+                got += len(piece)
+        assert got > 8 * MIB
+
+
+async def test_a_caller_that_takes_nothing_of_the_last_answer_is_hung_up_on() -> None:
+    """The connection closes after it, and too little is unread for the writer to be paused."""
+    loop = asyncio.get_running_loop()
+    app = until_the_pipe_is_full
+    last = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    async with serving(app, write_seconds=0.3) as port, unread(port, asking=last) as caller:
+        await asyncio.sleep(2.0)
+        got = bytearray()
+        async with asyncio.timeout(READ_SECONDS):
+            while piece := await loop.sock_recv(caller, MIB):
+                got += piece
+        assert not got.endswith(b"\r\n0\r\n\r\n")
