@@ -4,13 +4,13 @@ What a tick costs depends on how much came since the last one and on how many ce
 hours there are, not on how many calls there ever were.
 """
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from collector import proposals
 from collector.desk import Desk
 from collector.evidence import Archive, Scope, declared_of, rolled_up_ns, scope_of
 from collector.learner_state import (
@@ -18,6 +18,7 @@ from collector.learner_state import (
     Carried,
     Memory,
     alarms,
+    drop_fact,
     fact,
     read,
     set_fact,
@@ -26,14 +27,15 @@ from collector.learner_state import (
 from collector.learner_words import says
 from collector.meters import Meters
 from collector.planning import Plan, Planner, current_of, describe, gated
+from collector.proposals import Moment
 from collector.refusals import Refusal
-from collector.revision_book import LEARNER
+from collector.revision_book import LEARNER, Record
 from collector.revisions import Active, Revisions
 from collector.role_cases import case_of, obstacle
 from collector.store import Store
 from collector.watching import SETTLE_NS, watch
-from learning.gate import MOVE_MIN, Limits
-from learning.revision import Revision
+from learning.gate import Limits
+from learning.revision import Revision, parse
 from telemetry.terms import Armed, Terms
 
 PROPOSED: Final = "learner.proposed"
@@ -126,11 +128,8 @@ class Learner:
             statuses[acting.revision_id] = status
             if status == "active":
                 tick.acted()
-        proposal = tick.revision(acting=False)
-        if proposal is not None and acting is None and self._is_news(proposal):
-            statuses[proposal.revision_id] = self._hand_in(proposal, tick, activate=False)
-            with self._desk.transaction() as change:
-                set_fact(change, PROPOSED, proposal.text)
+        if acting is None and not tick.memory.rebuilding:
+            statuses |= self._propose(tick)
         return statuses
 
     def _hand_in(self, revision: Revision, tick: "_Tick", *, activate: bool) -> str:
@@ -152,22 +151,43 @@ class Learner:
         self._meters.learner_revisions.labels(status).inc()
         return status
 
-    def _is_news(self, proposal: Revision) -> bool:
-        """Say whether a proposal differs from the last one by more than noise."""
-        text = fact(self._desk, PROPOSED)
-        if text is None:
+    def _propose(self, tick: "_Tick") -> dict[str, str]:
+        """Withdraw what should no longer be approved, and propose what is news to people."""
+        statuses: dict[str, str] = {}
+        proposal = tick.revision(acting=False)
+        with self._desk.transaction() as change:
+            waits = proposals.waiting(change)
+        if waits is not None:
+            why = proposals.outdated(waits, tick.plans, news=proposal, at=tick.moment)
+            if why is not None:
+                self._withdraw(waits, why, tick.now_ns)
+                statuses[waits.id] = "withdrawn"
+                waits = None
+        if proposal is not None and self._is_news(tick, proposal, waits):
+            statuses[proposal.revision_id] = self._hand_in(proposal, tick, activate=False)
+            with self._desk.transaction() as change:
+                set_fact(change, PROPOSED, proposal.text)
+        return statuses
+
+    def _withdraw(self, waits: Record, why: str, now_ns: int) -> None:
+        with self._desk.transaction() as change:
+            proposals.withdraw(change, waits, reason=why, now_ns=now_ns)
+            drop_fact(change, PROPOSED)
+        self._meters.learner_revisions.labels("withdrawn").inc()
+        log.warning("proposal %s is withdrawn: %s", waits.id, why)
+
+    def _is_news(self, tick: "_Tick", proposal: Revision, waits: Record | None) -> bool:
+        """Say whether a proposal is to be made beside the last one, which may still wait."""
+        text = fact(self._desk, PROPOSED) if waits is None else waits.revision.text
+        before = None if text is None else parse(text)
+        if before is None or _base(before) != _base(proposal):
             return True
-        before = json.loads(text)
-        if before["parent"] != proposal.parent or before["policy_hash"] != proposal.policy_hash:
-            return True
-        return any(
-            _distance(before["shares"].get(cell, {}), proposal.shares.get(cell, {})) >= MOVE_MIN
-            for cell in {*before["shares"], *proposal.shares}
-        )
+        rested = waits is None or proposals.rested(waits, now_ns=tick.now_ns)
+        return proposals.differs(before, tick.plans, rested=rested)
 
 
-def _distance(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    return 0.5 * sum(abs(one.get(arm, 0.0) - other.get(arm, 0.0)) for arm in {*one, *other})
+def _base(revision: Revision) -> tuple[str | None, str]:
+    return revision.parent, revision.policy_hash
 
 
 class _Tick:
@@ -191,6 +211,13 @@ class _Tick:
         """Whether the revision in force was made under another policy."""
         standing = self.active.standing.revision
         return standing is not None and standing.policy_hash != self.terms.policy_hash
+
+    @property
+    def moment(self) -> Moment:
+        """What a proposal has to follow on."""
+        return Moment(
+            now_ns=self.now_ns, active=self.active.name, policy_hash=self.terms.policy_hash
+        )
 
     @property
     def trigger(self) -> str:

@@ -192,6 +192,11 @@ def set_fact(change: Transaction, name: str, value: str) -> None:
     )
 
 
+def drop_fact(change: Transaction, name: str) -> None:
+    """Forget a small fact."""
+    change.run("DELETE FROM facts WHERE name = $name", {"name": name})
+
+
 def _text(carried: Carried) -> str:
     state = State(
         epoch=0,

@@ -76,12 +76,12 @@ class Review:
         if earlier is not None:
             return earlier
         record = self._read(revision_id)
-        _refuse_closed(record)
+        refuse_closed(record)
         looked = self._refuse_blocked(record.revision, override)
 
         def do(change: Transaction, deed: Deed) -> dict[str, Any]:
             proposed = revision_book.known(change, revision_id)
-            _refuse_closed(proposed)
+            refuse_closed(proposed)
             self._revisions.refuse_stale(change, proposed.revision)
             self._enforce(change, proposed, deed, "approve", looked=looked, rollout=rollout)
             return {"revision": revision_id, "status": Status.ACTIVE.value}
@@ -203,11 +203,13 @@ class Review:
             return revision_book.known(change, revision_id)
 
 
-def _refuse_closed(record: Record) -> None:
+def refuse_closed(record: Record) -> None:
+    """Raise ``Refusal`` for a revision that waits for nobody any more; it says why it does not."""
     if record.status not in OPEN:
+        because = f" ({record.reason})" if record.reason else ""
         raise Refusal(
             "wrong_status",
-            f"revision {record.id} is {record.status.value}: there is nothing to approve",
+            f"revision {record.id} is {record.status.value}{because}: there is nothing to approve",
             hint="`tierwise policy activate` puts a former revision in force again",
         )
 
