@@ -54,7 +54,7 @@ def withdraw(change: Transaction, record: Record, *, reason: str, now_ns: int) -
 
 def rested(record: Record, *, now_ns: int) -> bool:
     """Say whether people had ``STANDS_NS`` to read a proposal."""
-    return now_ns - record.created_ns >= STANDS_NS
+    return now_ns - record.status_ns >= STANDS_NS
 
 
 def outdated(

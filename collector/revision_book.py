@@ -37,7 +37,7 @@ MOVES: Final[Mapping[Status, frozenset[Status]]] = {
     Status.PROPOSED: frozenset({Status.SHADOW, Status.ACTIVE, Status.SUPERSEDED, Status.REJECTED}),
     Status.SHADOW: frozenset({Status.ACTIVE, Status.SUPERSEDED, Status.REJECTED}),
     Status.ACTIVE: frozenset({Status.SUPERSEDED, Status.ROLLED_BACK}),
-    Status.SUPERSEDED: frozenset({Status.ACTIVE}),
+    Status.SUPERSEDED: frozenset({Status.ACTIVE, Status.PROPOSED}),
     Status.ROLLED_BACK: frozenset({Status.ACTIVE}),
     Status.REJECTED: frozenset(),
 }

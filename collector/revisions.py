@@ -17,7 +17,7 @@ from collector.alerts.raised import raised_roles
 from collector.auditlog import Deed
 from collector.desk import Desk, Transaction
 from collector.refusals import Refusal
-from collector.revision_book import DECLARED, LEARNER, OPEN, Status
+from collector.revision_book import DECLARED, LEARNER, OPEN, Record, Status
 from learning.revision import Revision
 from learning.standing import Standing
 from telemetry.clock import Clock
@@ -102,7 +102,8 @@ class Revisions:
 
         "active" when ``activate`` and no freeze forbids the move, else "proposed"; an earlier
         open proposal of the learner is superseded. The same revision once more changes nothing
-        and returns what has become of it since.
+        and returns what has become of it since; one of the learner's that left the queue unserved
+        comes back into it.
 
         Raises:
             Refusal: it was derived under another policy, or its parent is not in force (any more):
@@ -110,14 +111,18 @@ class Revisions:
         """
         with self.desk.transaction() as change:
             known = revision_book.find(change, revision.revision_id)
-            if known is not None and not (activate and known.status in OPEN):
+            again = known is not None and author == LEARNER and not activate and _left_queue(known)
+            if known is not None and not again and not (activate and known.status in OPEN):
                 return known.status.value
             self.refuse_stale(change, revision)
             deed = Deed(actor=author, at_ns=now_ns, reason=trigger)
+            if author == LEARNER and (known is None or again):
+                _supersede_open(change, author, now_ns=now_ns)
             if known is None:
-                if author == LEARNER:
-                    _supersede_open(change, author, now_ns=now_ns)
                 known = revision_book.add(change, revision, deed, trigger=trigger, note=note)
+            elif again:
+                revision_book.move(change, known, deed, to=Status.PROPOSED, action="propose")
+                known = revision_book.known(change, known.id)
             if activate and not frozen_moves(change, revision, terms=self.terms(), now_ns=now_ns):
                 revision_book.put_in_force(
                     change, known, deed, action="activate", rollout=self.rollout()
@@ -304,6 +309,11 @@ def falls_back(shares: Mapping[str, float], cell: str, terms: Terms | None) -> b
     role, _, rest = cell.partition("|")
     declared = None if terms is None else terms.of(role, rest.partition("|")[0] or None)
     return declared is not None and shares.get(str(declared.declared), 0.0) == 1.0
+
+
+def _left_queue(record: Record) -> bool:
+    """Whether it was withdrawn, or gave way to another, before it was ever in force."""
+    return record.status is Status.SUPERSEDED and record.served_ns is None
 
 
 def _supersede_open(change: Transaction, author: str, *, now_ns: int) -> None:

@@ -80,8 +80,21 @@ def test_a_proposal_is_not_served_and_a_later_one_supersedes_it(revisions: Revis
     assert submit(revisions, first, activate=False) == "proposed"
     assert revisions.active().standing.revision is None
     assert submit(revisions, second, activate=False) == "proposed"
-    assert submit(revisions, first, activate=False) == "superseded"
+    assert submit(revisions, second, activate=False) == "proposed"  # once more: nothing happens
     assert submit(revisions, second) == "active"  # the role may be moved without asking by now
+
+
+def test_one_that_left_the_queue_unserved_comes_back_and_the_other_leaves(
+    revisions: Revisions, desk: Desk
+) -> None:
+    first, second = revision(0.2), revision(0.3)
+    for each in (first, second, first):
+        assert submit(revisions, each, activate=False) == "proposed"
+    rows = desk.rows("SELECT id, status FROM revisions ORDER BY number")
+    assert [(row["id"], row["status"]) for row in rows] == [
+        (first.revision_id, "proposed"),
+        (second.revision_id, "superseded"),
+    ]
 
 
 def test_a_person_s_proposal_is_not_superseded_by_the_learner(revisions: Revisions) -> None:
