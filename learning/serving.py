@@ -13,7 +13,6 @@ from hashlib import blake2b
 from learning.learner import Declared, Learner
 from learning.revision import Revised, Revision, Terms
 from learning.standing import Standing
-from telemetry.records import Arm
 
 BUCKET_KEY = b"tierwise: which revision"
 
@@ -41,10 +40,6 @@ class Serving:
         if rollout >= 1.0 or (rollout > 0.0 and uniform(key, BUCKET_KEY) < rollout):
             return self._new
         return self._before
-
-    def pin(self, role: str) -> Arm | None:
-        """The arm that people fixed for ``role`` while the collector runs."""
-        return self.standing.pins.get(role)
 
 
 def uniform(name: str, key: bytes) -> float:

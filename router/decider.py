@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from learning.learner import Declared
+from learning.learner import Declared, Learner
 from learning.revision import Revision, Terms
 from learning.serving import Serving
 from learning.standing import Standing
-from router.policy import Policy
+from router.policy import PINS, Policy
 from telemetry.records import Context, Decision, Reason
 
 logger = logging.getLogger(__name__)
@@ -45,21 +45,23 @@ class Decider:
     def decide(self, policy: Policy, context: Context, *, decision_id: str, at_ns: int) -> Decision:
         """Decide one step under ``policy``; raises what ``Policy.route`` raises.
 
-        Where it cannot be told who serves, the declared arm does, for the reason FALLBACK.
+        Where it cannot be told who serves, the declared arm does, for the reason FALLBACK; what
+        people pinned stays pinned.
         """
+        learner: Learner = Declared()
+        pin, sure = None, False
         try:
-            serving = self.serving(policy)
-            learner = serving.learner(context.session or context.plan or decision_id)
-            pin = serving.pin(context.role)
+            pin = self._standing.pins.get(context.role)
+            learner = self.serving(policy).learner(context.session or context.plan or decision_id)
+            sure = True
         except Exception:  # a fault of ours in here must not cost the step
             logger.exception("step %s is served as declared", decision_id)
-            decision = policy.decide(
-                context, decision_id=decision_id, at_ns=at_ns, learner=Declared()
-            )
-            return replace(decision, reason=Reason.FALLBACK)
-        return policy.decide(
+        decision = policy.decide(
             context, decision_id=decision_id, at_ns=at_ns, learner=learner, pin=pin
         )
+        if sure or decision.reason in PINS:
+            return decision
+        return replace(decision, reason=Reason.FALLBACK)
 
     def serving(self, policy: Policy) -> Serving:
         """Return who serves whom under ``policy``."""

@@ -27,6 +27,8 @@ from telemetry.errors import ConfigError, InvalidRequest, PolicyDenied
 from telemetry.records import Arm, Context, Decision, Dialect, OnFail, Reason, Shape
 
 DECLARED = "declared"
+# What people, or rules about where data may go, decided.
+PINS = frozenset({Reason.PINNED, Reason.CALLER_PIN})
 
 Key = tuple[str, str | None, Dialect]
 

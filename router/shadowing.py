@@ -26,6 +26,7 @@ from router.budget import DAY_NS, Hold, pico
 from router.exchange import Exchange, Trial, decision_id
 from router.judge import Judge
 from router.ladder import Candidate
+from router.policy import PINS
 from router.policyfile import ShadowConfig
 from router.request import Message, Request
 from router.route import Route
@@ -38,7 +39,6 @@ from telemetry.records import (
     Dialect,
     OnFail,
     Outcome,
-    Reason,
     Result,
     Verdict,
     total_cost_usd,
@@ -51,8 +51,6 @@ BODY_BYTES_MAX: Final = 1_048_576
 RUN_SECONDS_MAX: Final = 120.0
 LOAD_MAX: Final = 0.5  # of the steps that this process may serve; beyond it nothing is run again
 METRIC: Final = "tierwise_shadow_runs_total"
-# What people, or rules about where data may go, decided is not asked elsewhere.
-_FIXED: Final = frozenset({Reason.PINNED, Reason.CALLER_PIN})
 
 logger = logging.getLogger(__name__)
 
@@ -295,7 +293,7 @@ def _comparable(work: Work, outcome: Outcome) -> bool:
     if outcome.status >= 300 or served is None or served.tier == work.plan.tier:
         return False
     embeds = work.decision.context.dialect is Dialect.EMBEDDINGS
-    return not embeds and work.decision.reason not in _FIXED
+    return not embeds and work.decision.reason not in PINS
 
 
 def _target(work: Work) -> Target | None:

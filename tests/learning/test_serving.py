@@ -7,7 +7,6 @@ import pytest
 from learning.revision import Revision
 from learning.serving import BUCKET_KEY, Serving, uniform
 from learning.standing import Standing
-from telemetry.records import Arm, OnFail
 
 SESSIONS = [f"session-{number}" for number in range(2_000)]
 
@@ -50,13 +49,6 @@ def test_without_a_previous_revision_the_others_are_declared() -> None:
 
 def test_nothing_standing_is_the_declared_policy() -> None:
     assert Serving(Standing()).learner("s").revision == "declared"
-
-
-def test_pins_are_by_role() -> None:
-    arm = Arm(tier="mid", on_fail=OnFail.ACCEPT)
-    serving = Serving(Standing(pins={"critic": arm}))
-    assert serving.pin("critic") == arm
-    assert serving.pin("worker") is None
 
 
 @pytest.mark.parametrize("name", ["", "a", "\udcff", "ü" * 1_000])

@@ -1,6 +1,7 @@
 """Steps decided by a standing policy over a declared one that may change beneath it."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -158,22 +159,40 @@ def test_the_policys_own_pin_comes_before_one_at_run_time() -> None:
 # When the declared policy changes
 
 
+class Broken(Standing):
+    """One whose revision cannot be told."""
+
+    @property
+    def revision(self) -> Revision | None:
+        raise RuntimeError("no such thing")
+
+
+def broken(pins: Mapping[str, Arm]) -> Standing:
+    made = object.__new__(Broken)
+    object.__setattr__(made, "pins", pins)
+    return made
+
+
 def test_a_fault_of_ours_in_who_serves_leaves_the_declared_arm_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Broken(Standing):
-        @property
-        def revision(self) -> Revision | None:
-            raise RuntimeError("no such thing")
-
     built = policy(ROLES)
-    made = taught(object.__new__(Broken))
+    made = taught(broken({}))
     decision = decide(made, built, id_="d-1")
     assert (str(decision.arm), decision.reason) == ("mid/step", Reason.FALLBACK)
     assert (decision.propensity, decision.revision) == (1.0, "declared")
     assert "d-1" in caplog.text
     made.take(Standing(revision=revision(built, mid_step=1.0)))
     assert decide(made, built).reason is not Reason.FALLBACK
+
+
+def test_a_fault_of_ours_in_who_serves_leaves_what_people_pinned() -> None:
+    held = {"worker": Arm(tier="frontier", on_fail=OnFail.ACCEPT)}
+    decision = decide(taught(broken(held)), policy(LEARNER))
+    assert (decision.arm.tier, decision.reason) == ("frontier", Reason.PINNED)
+    pin = '{ model = "local/tiny", reason = "stays in the EU", owner = "dpo@example.com" }'
+    decision = decide(taught(broken({})), policy(f"[roles.worker]\npin = {pin}\n"))
+    assert (decision.arm.tier, decision.reason) == ("small", Reason.PINNED)
 
 
 def test_a_policy_that_was_never_seen_makes_all_roles_declared() -> None:
