@@ -113,6 +113,9 @@ class DuckDBStore:
         except duckdb.Error as error:
             self._recover(error)
             raise StoreUnavailable(_first_line(error), hint=remedy(str(error))) from error
+        except MemoryError as error:  # it passes: its senders may try again
+            self._recover(error)
+            raise StoreUnavailable("there is not enough memory to commit this now") from error
         except Exception as error:
             self._recover(error)  # a fault of ours costs its batch, never the only writer
             log.exception("a commit failed by a fault of the collector's own")

@@ -114,8 +114,8 @@ class Writer:
     def _finish(self, store: Store) -> None:
         try:
             store.roll_up(self._clock.now_ns())
-        except StoreError as error:
-            log.error("the last roll-up failed: %s", error)
+        except Exception:  # whatever it is, the store is still to be closed
+            log.exception("the last roll-up failed")
         try:
             store.close()
         except StoreError as error:

@@ -462,6 +462,22 @@ def test_a_fault_of_our_own_refuses_its_batch_and_the_next_one_works(
     assert count(store, "calls") == 2
 
 
+def test_a_commit_without_enough_memory_may_be_tried_again(
+    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    trace = Trace()
+    trace.call()
+    batch = decoded(trace)
+    with monkeypatch.context() as patch:
+        patch.setattr(store._lineage, "apply", full)
+        with pytest.raises(StoreUnavailable, match="not enough memory"):
+            store.write([batch], now_ns=NOW_NS)
+    assert store.write([batch], now_ns=NOW_NS).records == 1
+
+
 def test_a_batch_that_shared_a_span_with_a_refused_one_keeps_it(store: DuckDBStore) -> None:
     trace = Trace()
     trace.call()

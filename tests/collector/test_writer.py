@@ -122,3 +122,11 @@ def test_a_store_that_does_not_open_is_raised_where_the_writer_starts() -> None:
 
     with pytest.raises(StoreUnavailable, match="no such disk"):
         Writer(broken, meters=Meters(), clock=SystemClock()).start()
+
+
+def test_a_fault_in_the_last_roll_up_still_closes_the_store() -> None:
+    store = Recording()
+    store.confused = True
+    writer = begin(store)
+    assert writer.stop(10)
+    assert store.closed
