@@ -11,12 +11,12 @@ Bounded on every side: answers under judgement, answers that wait, their size an
 import asyncio
 import logging
 import random
-from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 
 from evals.answers import Answer
 from evals.checks import run_checks
+from router.backlog import Backlog
 from router.exchange import Exchange, Grading
 from router.route import Route
 from telemetry.records import Attempt, Decision, Outcome, Result
@@ -57,9 +57,10 @@ class Graders:
 
     rng: random.Random
     verdicts: Verdicts
-    _waiting: deque[Work] = field(default_factory=deque)
-    _running: set[asyncio.Task[None]] = field(default_factory=set)
-    _closed: bool = False
+    _backlog: Backlog[Work] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._backlog = Backlog(self._grade, running_max=RUNNING_MAX, waiting_max=WAITING_MAX)
 
     def drawn(self, exchange: Exchange, route: Route) -> Grading | None:
         """Draw whether the answer of a step is to be graded; None when it is not."""
@@ -67,7 +68,7 @@ class Graders:
         if not exchange.gateway.decider.standing.grades_all(route.role):
             alert = exchange.loaded.policy.file.alerts.quality_of(route.role)
             chance = 1.0 if alert is None else alert.sample
-        if self._closed or self.rng.random() >= chance:
+        if self._backlog.closed or self.rng.random() >= chance:
             return None
         return Grading(chance=chance, graders=route.graders)
 
@@ -75,28 +76,18 @@ class Graders:
         """Take a step that was drawn and is over; never waits and never raises."""
         try:
             work = self._work(exchange, outcome)
-            if work is None:
-                return
-            if len(self._running) < RUNNING_MAX:
-                self._begin(work)
-            elif len(self._waiting) < WAITING_MAX:
-                self._waiting.append(work)
-            else:
+            if work is not None and not self._backlog.put(work):
                 _count(work.decision, exchange, "busy")
         except Exception:
             logger.exception("step %s could not be offered to its graders", exchange.decision_id)
 
     async def close(self) -> None:
         """Call off what runs and forget what waits."""
-        self._closed = True
-        self._waiting.clear()
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._backlog.close()
 
     def _work(self, exchange: Exchange, outcome: Outcome) -> Work | None:
         decision, grading, attempt = exchange.decision, exchange.grading, outcome.answering
-        if decision is None or grading is None or attempt is None or self._closed:
+        if decision is None or grading is None or attempt is None or self._backlog.closed:
             return None
         if outcome.status >= 300:
             return None  # nobody got an answer
@@ -106,16 +97,6 @@ class Graders:
             return None
         since = exchange.gateway.clock.monotonic()
         return Work(exchange, decision, outcome, attempt, answer, grading, since)
-
-    def _begin(self, work: Work) -> None:
-        task = asyncio.create_task(self._grade(work))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if self._waiting and not self._closed:
-            self._begin(self._waiting.popleft())
 
     async def _grade(self, work: Work) -> None:
         exchange = work.exchange

@@ -10,7 +10,6 @@ limit, and the most that a run can cost is held back before it is sent.
 import asyncio
 import logging
 import random
-from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +21,7 @@ from router import body, headers
 from router.allowance import bound, size_of
 from router.attempt import Answered, Call, Delivered, Way
 from router.authors import Authorship
+from router.backlog import Backlog
 from router.budget import DAY_NS, Hold, pico
 from router.exchange import Exchange, Trial, decision_id
 from router.judge import Judge
@@ -70,36 +70,27 @@ class Shadows:
     """The shadow runs of one process."""
 
     rng: random.Random
-    _waiting: deque[Work] = field(default_factory=deque)
-    _running: set[asyncio.Task[None]] = field(default_factory=set)
-    _closed: bool = False
+    _backlog: Backlog[Work] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._backlog = Backlog(self._run, running_max=RUNNING_MAX, waiting_max=WAITING_MAX)
 
     def offer(self, exchange: Exchange, outcome: Outcome) -> None:
         """Take a step that was answered, if it is drawn; never waits and never raises."""
         try:
             work = self._drawn(exchange, outcome)
-            if work is None:
-                return
-            if len(self._running) < RUNNING_MAX:
-                self._begin(work)
-            elif len(self._waiting) < WAITING_MAX:
-                self._waiting.append(work)
-            else:
+            if work is not None and not self._backlog.put(work):
                 _count(work, "dropped")
         except Exception:
             logger.exception("step %s could not be offered to a shadow", exchange.decision_id)
 
     async def close(self) -> None:
         """Call off what runs and forget what waits."""
-        self._closed = True
-        self._waiting.clear()
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._backlog.close()
 
     def _drawn(self, exchange: Exchange, outcome: Outcome) -> Work | None:
         decision, asked = exchange.decision, exchange.request
-        if decision is None or asked is None or self._closed:
+        if decision is None or asked is None or self._backlog.closed:
             return None
         rules = exchange.loaded.policy.rules.get((decision.context.role, None))
         if rules is None or rules.shadow is None:
@@ -116,16 +107,6 @@ class Shadows:
         if refused is not None:
             _count(work, refused)
         return work if refused is None else None
-
-    def _begin(self, work: Work) -> None:
-        task = asyncio.create_task(self._run(work))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if self._waiting and not self._closed:
-            self._begin(self._waiting.popleft())
 
     async def _run(self, work: Work) -> None:
         try:
