@@ -14,6 +14,7 @@ from collector.canonical import call_operation, call_row
 from collector.dialects import SLOTS, Kind
 from collector.evaluations import evaluation_row, speaks
 from collector.frame import Frame
+from collector.log_identity import identity, json_identity
 from collector.reading import VALUE_CHARS_MAX, Reading, coerce, packed, read_plain, read_proto
 from collector.rows import Batch, LogRow, Refusal
 from telemetry import names
@@ -28,7 +29,7 @@ _AGENT_PREFIXES: Final = tuple(_AGENTS)
 class Record(msgspec.Struct, kw_only=True, gc=False):
     """One log record, whichever encoding it came in."""
 
-    raw: bytes
+    log_id: str
     time_ns: int
     trace_id: str | None
     span_id: str | None
@@ -64,7 +65,6 @@ def proto_logs(request: ExportLogsServiceRequest, reception: decode.Reception) -
             scope = scope_logs.scope.name[:VALUE_CHARS_MAX] or None
             for log in scope_logs.log_records:
                 record = Record(
-                    raw=log.SerializeToString(deterministic=True),
                     time_ns=log.time_unix_nano or log.observed_time_unix_nano,
                     trace_id=log.trace_id.hex() if len(log.trace_id) == 16 else None,
                     span_id=log.span_id.hex() if len(log.span_id) == 8 else None,
@@ -74,6 +74,7 @@ def proto_logs(request: ExportLogsServiceRequest, reception: decode.Reception) -
                     service=service,
                     scope=scope,
                     reading=read_proto(log.attributes),
+                    log_id=identity(log),  # last: it puts the attributes in order
                 )
                 _add_record(batch, record, reception)
     return batch
@@ -89,7 +90,7 @@ def _json_logs(request: dict[str, Any], reception: decode.Reception) -> Batch:
                 body = decode.json_value(log.get("body"))
                 name = log.get("eventName")
                 record = Record(
-                    raw=msgspec.json.encode(log, order="sorted"),
+                    log_id=json_identity(log),
                     time_ns=decode.json_int(log.get("timeUnixNano"))
                     or decode.json_int(log.get("observedTimeUnixNano")),
                     trace_id=decode.json_id(log.get("traceId"), 16),
@@ -113,14 +114,13 @@ def _add_record(batch: Batch, record: Record, reception: decode.Reception) -> No
         return
     record.time_ns = time_ns
     record.event_name = _event_name(record)
-    digest = hashlib.blake2b(record.raw, digest_size=16).hexdigest()
     reading = record.reading
     batch.uncoerced += reading.uncoerced
     attributes, cut = packed(reading.extra)
     batch.truncated += cut or reading.truncated
     batch.logs.append(
         LogRow(
-            log_id=digest,
+            log_id=record.log_id,
             time_ns=time_ns,
             received_ns=now_ns,
             trace_id=record.trace_id,
@@ -136,7 +136,7 @@ def _add_record(batch: Batch, record: Record, reception: decode.Reception) -> No
     if record.event_name == EVALUATION:
         add_evaluation(batch, record, now_ns)
     elif record.event_name is not None and record.event_name.startswith(_AGENT_PREFIXES):
-        _add_agent_call(batch, record, digest, attributes, reception)
+        _add_agent_call(batch, record, attributes, reception)
 
 
 def _event_name(record: Record) -> str | None:
@@ -184,7 +184,6 @@ def _provider(record: Record) -> str | None:
 def _add_agent_call(
     batch: Batch,
     record: Record,
-    digest: str,
     attributes: str | None,
     reception: decode.Reception,
 ) -> None:
@@ -202,12 +201,12 @@ def _add_agent_call(
         slots[SLOTS["provider"]] = _provider(record)
     if slots[SLOTS["role"]] is None and record.event_name.startswith("gemini_cli."):
         slots[SLOTS["role"]] = coerce(record.reading.extra.get("role"), Kind.TEXT)
-    session = slots[SLOTS["conversation"]] or digest
+    session = slots[SLOTS["conversation"]] or record.log_id
     duration_ns = int((slots[SLOTS["duration_ms"]] or 0.0) * 1e6)
     trace_id = record.trace_id or hashlib.blake2b(session.encode(), digest_size=16).hexdigest()
     frame = Frame(
         trace_id,
-        digest[:16],
+        record.log_id[:16],
         record.span_id,
         max(record.time_ns - duration_ns, decode.TIME_MIN_NS),
         record.time_ns,

@@ -143,7 +143,7 @@ class DecisionRow(msgspec.Struct, kw_only=True, gc=False):
 class LogRow(msgspec.Struct, kw_only=True, gc=False):
     """One log record; its body is kept only when the operator records content."""
 
-    log_id: str  # hash of the record as it came
+    log_id: str  # hash of what the record says
     time_ns: int
     received_ns: int
     trace_id: str | None

@@ -153,6 +153,7 @@ def test_protobuf_framed_or_single_gives_what_json_gives(tmp_path: Path, audit: 
     framed.write_bytes(b"".join(len(body).to_bytes(4, "big") + body for body in encoded))
     wanted = totals(audit(lines(tmp_path / "dump.jsonl", (body for _, body in sent))))
     assert totals(audit(framed)) == wanted
+    assert totals(audit(framed, tmp_path / "dump.jsonl")) == wanted  # both are one
     singles = tmp_path / "singles"
     singles.mkdir()
     for number, body in enumerate(encoded):
