@@ -102,10 +102,11 @@ class Chain:
             return await codecall.ask(
                 self._way, self._trial(candidate), self._route.code, self._step
             )
+        # What it waits for room is not the attempt's time, and keeps nobody from probing the model.
+        hold = await self._hold(candidate)
         breakers = self._gateway.breakers
         leave = breakers.enter(candidate.target.model)
         try:
-            hold = await self._hold(candidate)  # what it waits for room is not the attempt's time
             trial = self._trial(candidate)
             trial.hold = hold
             self._count_escalation()
