@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
+from rich.table import Table
+
+from router.cli.fitted import fitted, narrowest
 
 PLAIN_WIDTH = 200  # of tables where no terminal says otherwise
 
@@ -74,11 +77,20 @@ class Screen:
             with _writing(sys.stdout):
                 self._out.print(text, style=style, soft_wrap=True)
 
-    def show(self, what: RenderableType) -> None:
-        """Write a table or panel for people on stdout; under --json it is left out."""
+    def show(self, what: RenderableType, *, keys: int = 1) -> None:
+        """Write a table or panel for people on stdout; under --json it is left out.
+
+        A table too wide for the terminal is written in parts, each with its first ``keys`` columns.
+        """
         if not self.json:
+            parts = fitted(what, on=self._out, keys=keys) if isinstance(what, Table) else [what]
             with _writing(sys.stdout):
-                self._out.print(what)
+                for number, part in enumerate(parts):
+                    self._out.print(*([""] if number else []), part, sep="\n")
+
+    def fits(self, table: Table) -> bool:
+        """Say whether no word of ``table`` would be cut on stdout."""
+        return narrowest(table, on=self._out) <= self._out.width
 
     def note(self, text: str, *, style: str | None = None) -> None:
         """Write a line for people on stderr, where it never disturbs a pipe."""

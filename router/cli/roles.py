@@ -5,10 +5,12 @@ import time
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
 from router.cli import options
+from router.cli.fitted import fitted
 from router.cli.output import Screen, console
 from router.cli.stored import opened
 
@@ -18,6 +20,7 @@ COLUMNS = (
     "role", "tier", "calls", "mix", "tokens in", "tokens out", "usd", "share", "usd/task",
     "usd/passed", "first pass", "escalated", "handed on", "quality (95 %)", "n", "p50 s", "p95 s",
 )  # fmt: skip
+KEYS = 2  # of those, repeated where a narrow terminal splits the table
 
 
 def roles(
@@ -43,10 +46,16 @@ def roles(
             screen.result(board)
             _show(screen, board)
             return
-        with Live(_table(board), console=console(sys.stdout), auto_refresh=False) as live:
+        out = console(sys.stdout)
+        with Live(_parts(board, on=out), console=out, auto_refresh=False) as live:
             while True:
                 time.sleep(WATCH_SECONDS)
-                live.update(_table(reader.roles(window_seconds=hours * HOUR)), refresh=True)
+                board = reader.roles(window_seconds=hours * HOUR)
+                live.update(_parts(board, on=out), refresh=True)
+
+
+def _parts(board: dict[str, Any], *, on: Console) -> Group:
+    return Group(*fitted(_table(board), on=on, keys=KEYS))
 
 
 def _show(screen: Screen, board: dict[str, Any]) -> None:
@@ -55,7 +64,7 @@ def _show(screen: Screen, board: dict[str, Any]) -> None:
         screen.say("Point an agent at the gateway, or an OpenTelemetry sender at the collector;")
         screen.say("`tierwise doctor` says where both listen.")
         return
-    screen.show(_table(board))
+    screen.show(_table(board), keys=KEYS)
     coverage = board["coverage"]
     screen.say(
         f"{board['calls']:,} calls, ${board['spend_usd']:,.6g}; known: price "

@@ -1,5 +1,6 @@
 """`tierwise sql`: one read-only query, while the collector runs or not."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -31,9 +32,22 @@ def sql(
         table.add_column(name)
     for row in found.rows:
         table.add_row(*map(_cell, row))
-    screen.show(table)
+    if screen.fits(table):
+        screen.show(table)
+    else:
+        for row in found.rows:
+            screen.show(_record(found.columns, row))
+            screen.say()
     if found.truncated:
         screen.note(f"only the first {rows:,} rows are shown; --rows takes more")
+
+
+def _record(columns: Sequence[str], row: Sequence[Any]) -> Table:
+    """Return one row as a table of names and values, where all columns are too wide together."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in zip(columns, row, strict=True):
+        table.add_row(name, _cell(value))
+    return table
 
 
 def _cell(value: Any) -> str:

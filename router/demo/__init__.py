@@ -190,7 +190,7 @@ def _tell(screen: Screen, step: Told | Note, *, number: int) -> None:
 
 def _show(screen: Screen, findings: report.Findings) -> None:
     screen.say()
-    screen.show(spend.spend_table(findings.spend))
+    screen.show(spend.spend_table(findings.spend), keys=2)
     screen.show(spend.quality_table(findings.quality))
     for line in report.comparison(findings):
         screen.say(line)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from evals.standin.skills import SKILLS, SkillTable, Step
@@ -97,7 +98,9 @@ def stated_json() -> dict[str, Any]:
 
 def skills_table() -> Table:
     """Return the stated table: chance of a right answer by step and tier, pace and price."""
-    table = Table(title="The stand-ins, as stated", title_justify="left")
+    table = Table(
+        title="The stand-ins, as stated", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     table.add_column("chance of a right answer")
     for tier in TIERS:
         table.add_column(tier, justify="right")

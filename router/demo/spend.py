@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.table import Table
 
 from router.demo.store import Attempt, Chain
@@ -110,7 +111,12 @@ def _first_right(step: Told, chain: Chain, believed: Mapping[str, bool]) -> bool
 
 def spend_table(rows: Sequence[Spend]) -> Table:
     """Return spend by role and tier."""
-    table = Table(title="Spend by role and tier, from the spans", title_justify="left")
+    table = Table(
+        title="Spend by role and tier, from the spans",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for name in ("role", "tier"):
         table.add_column(name)
     for name in ("calls", "input", "output", "cost", "share", "right"):
@@ -141,7 +147,7 @@ def spend_table(rows: Sequence[Spend]) -> Table:
 
 def quality_table(rows: Sequence[RoleQuality]) -> Table:
     """Return what checks did for each role."""
-    table = Table(title="Checks by role", title_justify="left")
+    table = Table(title="Checks by role", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("role")
     for name in (
         "steps", "first answer passed", "escalations", "code abstained", "first answer right",

@@ -94,6 +94,9 @@ def test_the_store_is_read_beside_the_collector_and_after_its_end(
     code, _, err = tierwise("sql", "SELECT nothing FROM nowhere", *where)
     assert code == 1
     assert "nowhere" in err
+    records = tierwise("sql", "SELECT * FROM v_calls LIMIT 1", *where)[1]
+    assert "…" not in records
+    assert len(records.splitlines()) > 20  # a name and its value a line, not fifty slivers
 
     service.process.send_signal(signal.SIGTERM)
     assert service.ends() == 0
