@@ -140,6 +140,11 @@ INSERT INTO dirty SELECT DISTINCT start_ns // 60000000000 FROM decisions
 WHERE start_ns >= (SELECT max(start_ns) FROM decisions) - 172800000000000;
 """
 
+# A step that escalated and failed all the same counts once, as escalated; sums are made again.
+_M009: Final = """
+INSERT INTO dirty SELECT DISTINCT start_ns // 60000000000 FROM decisions;
+"""
+
 MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
     (1, _M001),
     (2, _M002),
@@ -149,6 +154,7 @@ MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
     (6, _M006),
     (7, _M007),
     (8, latency_queries.MIGRATION),
+    (9, _M009),
 )
 
 

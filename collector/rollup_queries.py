@@ -92,7 +92,9 @@ SELECT t.minute, d.role, d.tier_start AS tier, d.mode,
   count(*) AS decisions, count(h.decision_id) AS abstained,
   count(d.escalated_from) FILTER (h.decision_id IS NULL OR d.escalated_from <> 'code')
     AS escalated,
-  count(*) FILTER (d.status = 2 OR d.error_type IS NOT NULL) AS failed,
+  count(*) FILTER ((d.status = 2 OR d.error_type IS NOT NULL)
+    AND (d.escalated_from IS NULL OR (h.decision_id IS NOT NULL AND d.escalated_from = 'code')))
+    AS failed,
   count(*) FILTER (d.explore) AS explored, count(*) FILTER (d.pinned) AS pinned,
   coalesce(sum(d.attempts), 0)::BIGINT AS attempts,
   coalesce(sum(d.cost_usd), 0) AS cost_usd, count(d.cost_usd) AS cost_known,

@@ -75,3 +75,19 @@ def test_the_roll_up_of_an_hour_keeps_abstentions(store: DuckDBStore) -> None:
         expected.abstention_rate,
         expected.escalation_rate,
     )
+
+
+def test_a_step_that_escalated_and_failed_all_the_same_counts_once(store: DuckDBStore) -> None:
+    lost = chain(
+        1, [Try(tier="small", error="down"), Try(tier="mid", error="down")], start_ns=START
+    )
+    lost.decisions[0].escalated_from = "small"
+    alone = chain(2, [Try(tier="small", error="down")], start_ns=START + SECOND)
+    fine = chain(3, [Try(tier="small")], start_ns=START + 2 * SECOND)
+    for batch in (lost, alone):
+        batch.decisions[0].status = 2
+    for batch in (lost, alone, fine):
+        store.write([batch], now_ns=NOW_NS)
+    found = board(store)
+    assert found.escalation_rate == pytest.approx(1 / 3)
+    assert found.first_tier_pass_rate == pytest.approx(1 / 3)
