@@ -92,7 +92,12 @@ def load_worlds(path: Path, *, names: Sequence[str] = ()) -> list[World]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file", hint="give a Parquet file with worlds")
     with duckdb.connect() as database:  # in memory: only a reader of Parquet here
-        rows = database.read_parquet(str(path))
+        try:
+            rows = database.read_parquet(str(path))
+        except duckdb.Error as error:
+            raise ConfigError(
+                f"{path}: no Parquet that can be read: {error}", hint="give a file of worlds"
+            ) from error
         columns = set(rows.columns)
         if not {"world", "role"} <= columns or not any(f"q_{tier}" in columns for tier in TIERS):
             raise ConfigError(

@@ -1,6 +1,7 @@
 """The command tree, and the boundary where every error becomes one message and an exit code."""
 
 import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -95,8 +96,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         screen.note("interrupted")
         return exits.INTERRUPTED
-    except BrokenPipeError:
-        return exits.WRONG  # whoever read our output has gone; there is nobody to tell
+    except OSError as error:
+        if error.filename is not None:
+            place = os.fsdecode(error.filename)
+            screen.fault(f"{place}: {error.strerror}", hint="mend that place or name another")
+        elif not isinstance(error, BrokenPipeError):  # then there is nobody to tell
+            raise
+        return exits.WRONG
     return int(code or exits.OK)
 
 

@@ -9,6 +9,7 @@ from collector.reader import Form
 from router.cli import options
 from router.cli.output import Screen
 from router.cli.stored import opened
+from telemetry.errors import ConfigError
 
 
 def export(  # noqa: PLR0913 - each parameter is a flag
@@ -29,7 +30,12 @@ def export(  # noqa: PLR0913 - each parameter is a flag
 ) -> None:
     """Write a table page by page; the last cursor is where the next export goes on."""
     screen = Screen(json=json)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: {error.strerror or error}", hint="name a folder that can be written"
+        ) from error
     pages: list[str] = []
     with opened(config, console=console, store=store) as reader:
         while True:

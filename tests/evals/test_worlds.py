@@ -56,6 +56,9 @@ def test_a_wrong_file_or_name_says_what_to_do(small_file: Path, tmp_path: Path) 
         database.execute(f"copy (select 1 as x) to '{other}' (format parquet)")
     with pytest.raises(ConfigError, match="not a file of worlds"):
         load_worlds(other)
+    other.write_bytes(bytes(range(256)) * 8)
+    with pytest.raises(ConfigError, match="no Parquet that can be read"):
+        load_worlds(other)
 
 
 def test_the_same_rows_have_the_same_digest(small_file: Path) -> None:

@@ -75,6 +75,18 @@ def test_a_missing_file_names_itself_and_init(
     assert "Traceback" not in captured.err
 
 
+def test_a_file_in_the_place_of_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").write_text("not a folder")
+    assert run(["export", "calls", "out"]) == 2
+    assert "error: out: File exists\n  next: name a folder" in capsys.readouterr().err
+    assert run(["init", "--yes", "--dir", "out/below"]) in (1, 2)
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: out")
+
+
 @pytest.mark.parametrize("command", COMMANDS_WITH_FILES)
 def test_a_misspelt_key_ends_every_command_with_2(
     command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
