@@ -16,9 +16,9 @@ _BLOCKS: Final[Mapping[str, str]] = {
     "unsafe": "it is back on its declared arm: its quality alert fires, or the learner's state is "
     "being rebuilt",
     "quality_disarmed": "nothing cheaper is served: its quality alert is not armed (`tierwise "
-    "alerts` says what it lacks)",
+    "alerts armed` says what it lacks)",
     "cost_disarmed": "nothing dearer than the declared arm is served: its cost alert is not armed "
-    "(`tierwise alerts` says what it lacks)",
+    "(`tierwise alerts armed` says what it lacks)",
     "dwell": "a cheaper mix has to wait: it moved less than [learning].dwell_seconds ago",
     "step": "the way there is gone in steps of [learning].step_max",
 }

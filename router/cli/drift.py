@@ -42,9 +42,13 @@ def drift(
     asked = Console.of(config, console=console)
     found = asked.get("/api/drift", {"since_seconds": seconds_of(since)})
     if role is not None:
+        seen = [one["role"] for one in found["roles"]]
         found["roles"] = [one for one in found["roles"] if one["role"] == role]
+        if not found["roles"]:
+            screen.note(f"no call of role {role!r}; roles with calls: {', '.join(seen) or 'none'}")
     screen.result(found)
-    screen.say(found["summary"])
+    if found["roles"] or role is None:
+        screen.say(found["summary"])
     for one in found["roles"]:
         _show(screen, one, every=every)
 

@@ -65,7 +65,9 @@ async def test_one_role_is_shown_when_one_is_named(
     running: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await asked(running, tmp_path, "--role", "nobody", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["roles"] == []
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["roles"] == []
+    assert captured.err.startswith("no call of role 'nobody'; roles with calls: ")
 
 
 @pytest.mark.parametrize("text", ["7", "0d", "1m", "400d", "-1d", "2 weeks", ""])
