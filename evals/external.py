@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import Annotated, Any, ClassVar, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, cast
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 from pydantic import AfterValidator, Field
 
@@ -21,6 +20,9 @@ from evals.checks import REASON_MAX, CheckSection
 from evals.slow import Budgeted
 from telemetry.clock import Clock
 from telemetry.records import Result, Verdict
+
+if TYPE_CHECKING:
+    import aiohttp
 
 PAYLOAD_MAX: Final = 8_388_608
 OUTPUT_MAX: Final = 65_536
@@ -225,7 +227,7 @@ class Http(External):
         """Return the headers that every call carries beside its key."""
         return {"content-type": "application/json"}
 
-    def taken(self, reply: aiohttp.ClientResponse) -> None:
+    def taken(self, reply: "aiohttp.ClientResponse") -> None:
         """Look at a reply before its body is read.
 
         Raises:
@@ -235,6 +237,8 @@ class Http(External):
             raise self.broken(f"replied with status {reply.status}")
 
     async def exchange(self, content: bytes) -> bytes:
+        import aiohttp  # noqa: PLC0415 - large, and reading a policy asks nobody
+
         headers = self.addressed()
         if (key_env := self.parameters.key_env) is not None:
             if not (key := os.environ.get(key_env)):
@@ -252,7 +256,9 @@ class Http(External):
         except aiohttp.ClientError as error:
             raise self.broken(f"cannot be asked: {type(error).__name__}") from error
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _opened(self) -> "aiohttp.ClientSession":
+        import aiohttp  # noqa: PLC0415 - as above
+
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self.parameters.running_max),

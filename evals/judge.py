@@ -10,9 +10,8 @@ copied from the answer does not. Anything else is an error of the check, never a
 
 import hashlib
 import json
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import aiohttp
 import msgspec
 from pydantic import AfterValidator, Field
 
@@ -22,6 +21,9 @@ from evals.external import Http, HttpSection, checked_address
 from evals.steps import Step
 from telemetry.clock import Clock
 from telemetry.records import Result, Verdict
+
+if TYPE_CHECKING:
+    import aiohttp
 
 MATERIAL_CHARS_MAX: Final = 40_000  # of the conversation, and of each answer
 SEAL_BYTES: Final = 16
@@ -136,7 +138,7 @@ class LlmJudge(Http):
     def addressed(self) -> dict[str, str]:
         return {**super().addressed(), "x-tierwise-role": self.parameters.role}
 
-    def taken(self, reply: aiohttp.ClientResponse) -> None:
+    def taken(self, reply: "aiohttp.ClientResponse") -> None:
         self._count(reply.headers.get("x-tierwise-cost-usd"))
         if reply.status != 200:
             raise self.broken(f"the gateway replied with status {reply.status}")

@@ -9,8 +9,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from watchfiles import awatch
-
 from router.callers import Callers
 from router.config import Config
 from router.policy import Policy
@@ -185,6 +183,8 @@ class Reloader:
 
         Folders are watched, not files: editors and config maps replace files by renaming.
         """
+        from watchfiles import awatch  # noqa: PLC0415 - only a gateway watches
+
         while True:
             try:
                 async for changes in awatch(

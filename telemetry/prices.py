@@ -6,11 +6,7 @@ The catalogue is read from disk and never fetched; a newer one comes with a newe
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Literal
-
-from genai_prices.data_snapshot import DataSnapshot, get_snapshot
-from genai_prices.types import ModelPrice, TieredPrices
 
 from telemetry.config import PriceConfig
 from telemetry.errors import ConfigError
@@ -105,11 +101,13 @@ class PriceBook:
         declared = self._declared.get(model)
         if declared is not None:
             return _declared_price(declared, model)
+        # Imported here, because it is large and most commands ask for no price.
+        from telemetry.pricelist import listed_price  # noqa: PLC0415
+
         provider, _, name = model.partition("/")
-        snapshot = get_snapshot()
         for provider_id, url in ((system, None), (provider, None), (None, base_url)):
             if provider_id or url:
-                found = self._catalogued(snapshot, name, provider_id=provider_id, url=url)
+                found = listed_price(name, provider_id=provider_id, url=url, at=self._at)
                 if found is not None:
                     return found
         raise ConfigError(
@@ -117,15 +115,6 @@ class PriceBook:
             hint=f'add [prices."{model}"] with input and output in US dollars per million tokens '
             "to tierwise.toml (0 for a model of your own)",
         )
-
-    def _catalogued(
-        self, snapshot: DataSnapshot, name: str, *, provider_id: str | None, url: str | None
-    ) -> Price | None:
-        try:
-            provider, model = snapshot.find_provider_model(name, None, provider_id, url)
-        except LookupError:
-            return None
-        return _catalogue_price(model.get_prices(self._at), f"{provider.id}/{model.id}")
 
 
 def _declared_price(config: PriceConfig, model: str) -> Price:
@@ -139,49 +128,3 @@ def _declared_price(config: PriceConfig, model: str) -> Price:
         cache_write=write / MILLION,
     )
     return Price(rates=(rates,), request=config.request, source="config", entry=model)
-
-
-def _catalogue_price(listed: ModelPrice, entry: str) -> Price | None:
-    """Return None for models that are not priced by the token (by page, hour, picture ...)."""
-    if listed.input_mtok is None:
-        return None
-    starts = {-1}
-    for key in ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok"):
-        value = getattr(listed, key)
-        if isinstance(value, TieredPrices):
-            starts.update(tier.start for tier in value.tiers)
-    requests = _rate(listed.requests_kcount, -1)
-    return Price(
-        rates=tuple(_rates(listed, above) for above in sorted(starts)),
-        request=0.0 if requests is None else requests * MILLION / 1e3,
-        source="catalogue",
-        entry=entry,
-    )
-
-
-def _rates(listed: ModelPrice, above: int) -> Rates:
-    plain = _rate(listed.input_mtok, above)
-    assert plain is not None
-    read = _rate(listed.cache_read_mtok, above)
-    write = _rate(listed.cache_write_mtok, above)
-    return Rates(
-        above=above,
-        input=plain,
-        output=_rate(listed.output_mtok, above),
-        cache_read=plain if read is None else read,
-        cache_write=plain if write is None else write,
-        reasoning=_rate(listed.output_reasoning_mtok, above),
-    )
-
-
-def _rate(value: Decimal | TieredPrices | None, above: int) -> float | None:
-    """Return the price per token that holds just over ``above`` input tokens."""
-    if value is None:
-        return None
-    if isinstance(value, TieredPrices):
-        price = value.base
-        for tier in value.tiers:
-            if tier.start <= above:
-                price = tier.price
-        return float(price) / MILLION
-    return float(value) / MILLION

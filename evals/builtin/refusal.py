@@ -1,7 +1,9 @@
 """A check for answers that decline instead of answering: a heuristic, and a conservative one."""
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -57,10 +59,6 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
     "ja": (r"(申し訳(ありません|ございません)|すみません)[^。]{0,40}(できません|できかねます)",),
     "ko": (r"죄송(합니다|하지만)[^.]{0,40}(수 없습니다|어렵습니다)",),
 }
-_PATTERNS: Final = {
-    language: re.compile("|".join(f"(?:{phrase})" for phrase in phrases), re.IGNORECASE)
-    for language, phrases in PHRASES.items()
-}
 
 
 class NotRefusalSection(CheckSection):
@@ -84,6 +82,10 @@ class NotRefusal(BuiltIn):
     name = "not_refusal"
     Parameters = NotRefusalSection
 
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters)
+        _patterns()  # so that no answer waits for them
+
     def check(self, answer: Answer) -> Verdict:
         """Return the verdict."""
         if answer.finish is Finish.REFUSED or answer.refusal:
@@ -99,4 +101,13 @@ class NotRefusal(BuiltIn):
 def language_of_refusal(text: str) -> str | None:
     """Return the language of the refusal that ``text`` opens with; None when it does not."""
     opening = text[:OPENING_MAX].replace("\u2019", "'").lstrip(" \t\r\n\"'*_#>-")
-    return next((name for name, found in _PATTERNS.items() if found.match(opening)), None)
+    return next((name for name, found in _patterns().items() if found.match(opening)), None)
+
+
+@cache
+def _patterns() -> Mapping[str, re.Pattern[str]]:
+    """Return what is looked for, by language; made when the first such check is."""
+    return {
+        language: re.compile("|".join(f"(?:{phrase})" for phrase in phrases), re.IGNORECASE)
+        for language, phrases in PHRASES.items()
+    }

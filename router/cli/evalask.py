@@ -4,9 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-import aiohttp
+from typing import TYPE_CHECKING, Any, Final
 
 from evals.suite import Case
 from evals.suite_run import Outcome, Reply
@@ -15,6 +13,9 @@ from router.targets import Target
 from router.usage import read_answer
 from telemetry.errors import ConfigError
 from telemetry.records import Dialect
+
+if TYPE_CHECKING:
+    import aiohttp
 
 ANSWER_BYTES_MAX: Final = 16 * 1_048_576
 FEEDBACK: Final = "/v1/feedback"
@@ -26,7 +27,7 @@ _REFUSED: Final = frozenset({400, 401, 403})  # no other case would fare better
 class ThroughGateway:
     """Names the tier's first model, which the gateway serves where callers may pin."""
 
-    session: aiohttp.ClientSession
+    session: "aiohttp.ClientSession"
     origin: str  # http://host:port
     role: str
     dialect: Dialect
@@ -85,7 +86,7 @@ class ThroughGateway:
 class Direct:
     """Asks the providers of tierwise.toml themselves; nothing is recorded anywhere."""
 
-    session: aiohttp.ClientSession
+    session: "aiohttp.ClientSession"
     dialect: Dialect
     targets: Mapping[str, Target]  # by tier
     params: Mapping[str, Mapping[str, Any]]  # fields that a tier sets on its requests
@@ -112,9 +113,11 @@ def _path(dialect: Dialect) -> str:
 
 
 async def _post(
-    session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str]
+    session: "aiohttp.ClientSession", url: str, body: bytes, headers: Mapping[str, str]
 ) -> tuple[int | None, Mapping[str, str], bytes, float, str | None]:
     """Return (status, headers, body, seconds, error); what fails is said, never raised."""
+    import aiohttp  # noqa: PLC0415 - large, and only a run asks anybody
+
     began = time.monotonic()
     try:
         async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:

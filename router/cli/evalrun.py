@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-import aiohttp
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -28,6 +27,9 @@ from router.policyfile import PolicyFile
 from router.rules import CODE, nearest_name
 from router.targets import Targets, secret
 from telemetry.errors import ConfigError
+
+if TYPE_CHECKING:
+    import aiohttp
 
 ANSWERS: Final = "answers.ndjson"
 Files = tuple[Config, PolicyFile]
@@ -114,6 +116,8 @@ class _Way:
 
     async def walk(self, tiers: tuple[str, ...], *, usd_max: float | None, screen: Screen) -> Run:
         """Run the suite with a progress bar on stderr."""
+        import aiohttp  # noqa: PLC0415 - large, and only a run asks anybody
+
         timeout = aiohttp.ClientTimeout(total=self._suite.file.seconds)
         planned = len(self._suite.cases) * len(tiers)
         bar = Progress(
@@ -138,7 +142,7 @@ class _Way:
             return run
 
     def _asker(
-        self, session: aiohttp.ClientSession, tiers: tuple[str, ...]
+        self, session: "aiohttp.ClientSession", tiers: tuple[str, ...]
     ) -> ThroughGateway | Direct:
         file = self._suite.file
         models = {tier: self._policy.tiers[tier].models[0] for tier in tiers}

@@ -15,7 +15,6 @@ from learning.standing import Standing
 from router.cli.asking import KEY, Console, ConsoleAway, ConsoleRefused
 from router.config import Config
 from router.policy import DECLARED
-from router.revisions import FILE, PATH
 from telemetry.errors import ConfigError
 
 CONSOLE_SECONDS: Final = 5.0
@@ -40,6 +39,8 @@ def in_force(config: Config, revision: str | None) -> InForce:
         ConfigError: the file cannot be read, or is none of a revision.
         ConsoleAway, ConsoleRefused: the collector that should know the revision does not tell.
     """
+    from router.revisions import PATH  # noqa: PLC0415 - its HTTP client is large
+
     if revision is None:
         return _now(config)
     if revision == DECLARED:
@@ -55,6 +56,8 @@ def in_force(config: Config, revision: str | None) -> InForce:
 
 
 def _now(config: Config) -> InForce:
+    from router.revisions import FILE, PATH  # noqa: PLC0415 - as above
+
     try:
         found = _read(_console(config).get(PATH))
         return InForce(

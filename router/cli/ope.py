@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import duckdb
 import typer
 from rich.table import Table
 
@@ -138,6 +137,8 @@ def _exported(files: list[Path], *, since: float | None) -> list[dict[str, Any]]
     Raises:
         ConfigError: a file is not there, or is no such page.
     """
+    import duckdb  # noqa: PLC0415 - large, and only here
+
     from evals.logged import COLUMNS  # noqa: PLC0415 - only here
 
     table: list[dict[str, Any]] = []
