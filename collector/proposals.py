@@ -53,7 +53,7 @@ def withdraw(change: Transaction, record: Record, *, reason: str, now_ns: int) -
 
 
 def rested(record: Record, *, now_ns: int) -> bool:
-    """Say whether people had ``STANDS_NS`` to read a proposal."""
+    """Say whether people had ``STANDS_NS`` to read a proposal since it came into the queue."""
     return now_ns - record.status_ns >= STANDS_NS
 
 

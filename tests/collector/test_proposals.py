@@ -10,7 +10,7 @@ from collector import proposals, revision_book
 from collector.auditlog import Deed
 from collector.refusals import Refusal
 from collector.review import refuse_closed
-from collector.revision_book import Record, Status
+from collector.revision_book import LEARNER, Record, Status
 from tests.collector.teaching import World, role_terms, terms
 
 GOOD = {("good", "small"): 0.93, ("good", "frontier"): 0.95}
@@ -121,6 +121,24 @@ def test_a_firing_quality_alert_withdraws_it_and_it_comes_again_afterwards(make:
     world.clock.advance(proposals.STANDS_NS / 1e9)
     world.tick()
     assert waits(world).revision.shares == read.revision.shares
+
+
+def test_one_that_comes_again_has_its_whole_hour_again(make: Make) -> None:
+    world = make()
+    world.run(["good"], ticks=1, count=200)
+    read = waits(world)
+    with world.desk.transaction() as change:
+        now_ns = world.clock.now_ns()
+        proposals.withdraw(change, read, reason="it is not aimed at", now_ns=now_ns)
+    world.clock.advance(proposals.STANDS_NS / 1e9)
+    now_ns = world.clock.now_ns()
+    world.revisions.submit(
+        read.revision, author=LEARNER, trigger="tick", now_ns=now_ns, activate=False, note={}
+    )
+    again = waits(world)
+    assert again.id == read.id
+    assert not proposals.rested(again, now_ns=now_ns + proposals.STANDS_NS - 1)
+    assert proposals.rested(again, now_ns=now_ns + proposals.STANDS_NS)
 
 
 def test_one_that_follows_on_what_is_no_longer_in_force_makes_room(make: Make) -> None:
