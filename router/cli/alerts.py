@@ -57,7 +57,7 @@ def list_(
     if not rows:
         screen.say("no alert stands")
         return
-    screen.show(_table(rows))
+    screen.show(_table(rows), keys=2)
 
 
 @alerts.command()

@@ -11,7 +11,7 @@ _WIDE = 10_000  # wider than any terminal: what a table wants is measured withou
 
 def narrowest(table: Table, *, on: Console) -> int:
     """Return the columns of text that ``table`` needs for none of its words to be cut."""
-    return Measurement.get(on, on.options.update(width=_WIDE), table).minimum
+    return _wants(table, on=on).minimum
 
 
 def fitted(table: Table, *, on: Console, keys: int = 1) -> list[Table]:
@@ -20,7 +20,7 @@ def fitted(table: Table, *, on: Console, keys: int = 1) -> list[Table]:
     Each has the first ``keys`` columns and as many of the others as ``on`` has room for, one at
     least, in their order.
     """
-    if narrowest(table, on=on) <= on.width or len(table.columns) <= keys + 1:
+    if _wants(table, on=on).maximum <= on.width:
         return [table]
     blocks: list[Table] = []
     first = list(range(keys))
@@ -33,7 +33,27 @@ def fitted(table: Table, *, on: Console, keys: int = 1) -> list[Table]:
     blocks.append(_with(table, chosen))
     for later in blocks[1:]:
         later.title = None
+    for block in blocks:
+        _spread(block, on=on)
     return blocks
+
+
+def _spread(table: Table, *, on: Console) -> None:
+    """Fix the widths of the columns, which rich would else narrow to less than their words."""
+    room = on.width - narrowest(table, on=on)
+    if room < 0:
+        return
+    for at, column in enumerate(table.columns):
+        alone = _with(table, [at])
+        alone.box, alone.pad_edge = None, False
+        wants = _wants(alone, on=on)
+        more = min(room, wants.maximum - wants.minimum)
+        column.width = wants.minimum + more
+        room -= more
+
+
+def _wants(table: Table, *, on: Console) -> Measurement:
+    return Measurement.get(on, on.options.update(width=_WIDE), table)
 
 
 def _with(table: Table, columns: Sequence[int]) -> Table:

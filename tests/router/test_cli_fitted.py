@@ -61,4 +61,16 @@ def test_one_column_too_wide_for_itself_is_written_all_the_same() -> None:
     table.add_column("key")
     table.add_column("value")
     table.add_row("k", "v" * 90)
-    assert fitted(table, on=Console(width=80)) == [table]
+    parts = fitted(table, on=Console(width=80))
+    assert [len(part.columns) for part in parts] == [2]
+
+
+def test_words_are_wrapped_where_they_may_be_and_figures_beside_them_stay_whole() -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("role", "steps of it", "cost of all its escalations", "why"):
+        table.add_column(name)
+    table.add_row("summariser", "1,234,567", "$0.0123456", "because no other tier would do " * 3)
+    count, text = shown(table, width=60, keys=1)
+    assert count == 1
+    for word in ("summariser", "1,234,567", "$0.0123456", "because", "escalations"):
+        assert word in text
