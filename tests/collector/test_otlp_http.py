@@ -130,7 +130,12 @@ async def test_logs_on_the_traces_path_never_become_spans(start: Start) -> None:
         (400, "/v1/traces", {"content_type": "application/json"}, b'{"a": "\\ud800"}'),
         (400, "/v1/traces", {"content_encoding": "gzip"}, b"not gzip"),
         (400, "/v1/traces", {"content_encoding": "gzip"}, gzip.compress(b"", mtime=0)[:-3]),
-        (400, "/v1/traces", {"content_encoding": "gzip"}, gzip.compress(b"", mtime=0) + b"trailing"),
+        (
+            400,
+            "/v1/traces",
+            {"content_encoding": "gzip"},
+            gzip.compress(b"", mtime=0) + b"trailing",
+        ),
         (404, "/", {}, b""),
         (404, "/v1/trace", {}, b""),
         (415, "/v1/traces", {"content_type": "text/plain"}, b""),
