@@ -206,7 +206,9 @@ class Revisions:
 
     def _failed(self, error: Exception) -> None:
         self._away += 1
-        self.error = f"the collector at {self._url} was not heard: {error!r}"[:500]
+        self.error = f"the collector at {self._url} was not heard: {type(error).__name__}: {error}"[
+            :500
+        ]
         if self._away >= AWAY_TOLD:
             self._say("away", "%s; revision %s stands", self.error, _name(self.decider.standing))
         self._meters.count("tierwise_revision_fetches_total", labels=("failed",))

@@ -12,6 +12,17 @@ SERVICE = "tierwise"
 
 def livez(address: Address, *, timeout_seconds: float) -> dict[str, Any] | None:
     """Return what ``/livez`` at ``address`` says of itself, or None when no tierwise answers."""
+    answer = _answer(address, timeout_seconds=timeout_seconds)
+    return answer if answer is not None and answer.get("service") == SERVICE else None
+
+
+def console_answers(address: Address, *, timeout_seconds: float) -> bool:
+    """Say whether a console serves there; its port takes connections before its store is open."""
+    answer = _answer(address, timeout_seconds=timeout_seconds)
+    return answer is not None and answer.get("status") == "ok"
+
+
+def _answer(address: Address, *, timeout_seconds: float) -> dict[str, Any] | None:
     target = address.reachable
     link = http.client.HTTPConnection(target.host, target.port, timeout=timeout_seconds)
     try:
@@ -21,6 +32,4 @@ def livez(address: Address, *, timeout_seconds: float) -> dict[str, Any] | None:
         return None
     finally:
         link.close()
-    if isinstance(answer, dict) and answer.get("service") == SERVICE:
-        return answer
-    return None
+    return answer if isinstance(answer, dict) else None

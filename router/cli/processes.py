@@ -14,10 +14,10 @@ from typing import Any
 
 from router.cli.announce import Announcer
 from router.cli.output import Screen
-from router.cli.probe import livez
+from router.cli.probe import console_answers, livez
 from router.config import Config
 from router.line import Line, hang_up, lines
-from router.listen import Address, bind, bound, connects
+from router.listen import Address, bind, bound
 from router.policyfile import PolicyFile
 from router.reload import build
 from router.roles import DEFAULT
@@ -163,7 +163,7 @@ def _readiness(
             return False
         if not collector or (gateway and clock.monotonic() >= patience_ends):
             return True
-        return connects(console, timeout_seconds=PROBE_SECONDS)
+        return console_answers(console, timeout_seconds=PROBE_SECONDS)
 
     return ready
 

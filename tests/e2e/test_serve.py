@@ -166,6 +166,25 @@ def test_the_collector_alone_is_started_again_and_ends_well(start: Start) -> Non
     assert service.ends() == 130
 
 
+def test_a_collector_that_cannot_read_its_store_is_never_ready_and_ends_with_the_reason(
+    tmp_path: Path, upstream: Provider
+) -> None:
+    store = tmp_path / "store.duckdb"
+    store.write_bytes(b"no database, but a file of somebody's own\n")
+    files = write_files(tmp_path, upstream.port)
+    done = subprocess.run(
+        [TIERWISE, "collector", *files, *FREE_COLLECTOR, "--store", str(store)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    *_, said, remedy = done.stderr.splitlines()
+    assert said.startswith(f"error: collector ended 5 times while starting: {store}: ")
+    assert remedy.startswith("  next: the file is damaged: restore a copy")
+
+
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_spans_of_a_step_reach_the_collector_beside_the_gateway(
     start: Start, protocol: str
