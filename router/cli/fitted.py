@@ -64,10 +64,17 @@ def _with(table: Table, columns: Sequence[int]) -> Table:
         box=table.box,
         pad_edge=table.pad_edge,
         show_header=table.show_header,
+        header_style=table.header_style,
     )
     for at in columns:
         column = table.columns[at]
-        made.add_column(column.header, justify=column.justify, style=column.style)
+        made.add_column(
+            column.header,
+            justify=column.justify,
+            style=column.style,
+            overflow=column.overflow,
+            no_wrap=column.no_wrap,
+        )
     cells = [list(table.columns[at].cells) for at in columns]
     for row, *texts in zip(table.rows, *cells, strict=True):
         made.add_row(*texts, style=row.style, end_section=row.end_section)

@@ -100,7 +100,7 @@ def _roles(screen: Screen, report: dict[str, Any]) -> None:
     """Every role's arms with a legend, then where each role stands and why."""
     if any("arms" in each for each in report["roles"]):
         table = _table(report)
-        screen.show(table)
+        screen.show(table, keys=2)
         changes = any(column.header == TO_CHANGE for column in table.columns)
         for line in (*LEGEND, *([CHANGE_LEGEND] if changes else ())):
             screen.say(f"  {line}", style="dim")

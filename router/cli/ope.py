@@ -265,7 +265,7 @@ def _show(
                 else f"{_number(found.low, one.measure)} to {_number(found.high, one.measure)}",
                 f"{found.effective_rows:,.0f}",
             )
-    screen.show(table)
+    screen.show(table, keys=2)
     reasons = {
         f"{one.role or 'all'}, {one.measure}: {found.refused}"
         for one in worths
