@@ -120,4 +120,4 @@ def _usage_fault(error: typer.TyperException) -> tuple[str, str]:
         message = error.format_message()
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else PROGRAM
-    return message, f"`{path} --help` says what it takes"
+    return message.replace("Value error, ", ""), f"`{path} --help` says what it takes"

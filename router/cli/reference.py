@@ -86,11 +86,16 @@ def _section(command: Any, path: tuple[str, ...]) -> str:
 
 
 def _required(arguments: list[Any]) -> list[str]:
-    return [p.name.upper() for p in arguments if p.required]
+    return [
+        p.name.upper() if p.required else f"[{p.name.upper()}]"
+        for p in arguments
+        if p.required or p.nargs != -1
+    ]
 
 
 def _optional(arguments: list[Any]) -> list[str]:
-    return [f"[-- {p.name.upper()}...]" for p in arguments if not p.required]
+    many = [p for p in arguments if not p.required and p.nargs == -1]
+    return [f"[-- {p.name.upper()}...]" for p in many]
 
 
 def _agents() -> str:
@@ -111,7 +116,7 @@ def _spelling(parameter: Any) -> str:
     names = " ".join(f"`{name}`" for name in parameter.opts)
     if parameter.is_flag:
         return names
-    return f"{names} {parameter.metavar}"
+    return f"{names} {parameter.metavar or parameter.opts[0].lstrip('-').upper()}"
 
 
 def _default(parameter: Any) -> str:

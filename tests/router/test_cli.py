@@ -43,7 +43,7 @@ def test_no_command_shows_the_help_and_counts_as_wrong(capsys: pytest.CaptureFix
         (["serve", "--gatway", "x"], "No such option: --gatway. Did you mean --gateway?"),
         (["serve", "--gateway"], "Option '--gateway' requires an argument."),
         (["doctor", "--timeout", "soon"], "Invalid value for '--timeout'"),
-        (["policy", "explain", "--dialect", "morse"], "'morse' is not one of 'chat', 'responses'"),
+        (["policy", "explain", "--dialect", "morse"], "'--dialect': 'morse' is not one of"),
         (["launch"], "Missing argument 'agent'"),
         (["zzzz"], "No such command 'zzzz'."),
     ],
