@@ -106,7 +106,8 @@ def load_suite(path: Path) -> Suite:
     Raises:
         ConfigError: naming the file, and the case or line, and what is wrong with it.
     """
-    file = parse(read(path), SuiteFile, name=path.name)
+    content = read(path, remedy="name a suite's file; docs/evals.md shows one")
+    file = parse(content, SuiteFile, name=path.name)
     found = [(f"{path.name}: case {case.id!r}", case) for case in file.cases]
     if file.cases_file is not None:
         found += _read_cases(path.parent / file.cases_file)

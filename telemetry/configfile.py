@@ -52,15 +52,13 @@ def load(path: Path, model: type[SectionT]) -> SectionT:
     return parse(read(path), model, name=path.name)
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, *, remedy: str = "`tierwise init` writes a first one") -> bytes:
     """Return the file's bytes; raise ``ConfigError`` when it is absent, unreadable or huge."""
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror or error}", hint="`tierwise init` writes a first one"
-        ) from error
+        raise ConfigError(f"{path}: {error.strerror or error}", hint=remedy) from error
     if len(content) > FILE_BYTES_MAX:
         raise ConfigError(
             f"{path}: larger than {FILE_BYTES_MAX} bytes", hint="is it the right file?"

@@ -50,7 +50,11 @@ def judge(  # noqa: PLR0913 - a flag is a parameter
     items = load_gold(gold)
     loaded = settings.load_config(config, settings.Overrides(gateway=gateway))
     address = Address.parse(loaded.gateway.listen, where="gateway.listen").reachable
-    text = read(rubric).decode("utf-8", "replace").strip()
+    text = (
+        read(rubric, remedy="name a text file that says what a good answer is")
+        .decode("utf-8", "replace")
+        .strip()
+    )
     spec: dict[str, Any] = {
         "check": "llm_judge",
         "rubric": text,

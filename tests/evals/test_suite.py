@@ -223,3 +223,9 @@ def test_no_number_of_cases_shows_what_is_not_so() -> None:
 
 def test_a_bootstrap_needs_two_pairs() -> None:
     assert bootstrap([0.1], rng=random.Random(1)) is None
+
+
+def test_an_absent_suite_is_not_told_to_run_init(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file") as caught:
+        load_suite(tmp_path / "absent.toml")
+    assert "docs/evals.md" in caught.value.hint
