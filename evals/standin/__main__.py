@@ -10,6 +10,8 @@ import sys
 from evals.standin.running import serving
 from evals.standin.server import StandinConfig
 
+PORT_MAX = 65_535
+
 
 def main() -> None:
     """Serve; the first line of stdout is JSON with the port."""
@@ -21,6 +23,8 @@ def main() -> None:
     parser.add_argument("--key", action="append", default=[], help="a key to accept; default any")
     parser.add_argument("--until-stdin-ends", action="store_true", help="stop when stdin is closed")
     options = parser.parse_args()
+    if not 0 <= options.port <= PORT_MAX:  # uvloop would take it modulo 65,536
+        parser.error(f"--port {options.port} is not from 0 to {PORT_MAX}")
     with contextlib.suppress(ImportError):
         import uvloop  # noqa: PLC0415 - absent on Windows
 

@@ -45,7 +45,7 @@ def _spread(table: Table, *, on: Console) -> None:
         return
     for at, column in enumerate(table.columns):
         alone = _with(table, [at])
-        alone.box, alone.pad_edge = None, False
+        alone.box, alone.padding, alone.pad_edge = None, 0, False
         wants = _wants(alone, on=on)
         more = min(room, wants.maximum - wants.minimum)
         column.width = wants.minimum + more
@@ -62,6 +62,7 @@ def _with(table: Table, columns: Sequence[int]) -> Table:
         title=table.title,
         title_justify=table.title_justify,
         box=table.box,
+        padding=table.padding,
         pad_edge=table.pad_edge,
         show_header=table.show_header,
         header_style=table.header_style,

@@ -81,6 +81,7 @@ async def _agents_at_work(screen: Screen, clock: Clock) -> report.Findings:
     screen.say(report.STATED, style="bold yellow")
     screen.show(report.skills_table())
     screen.result(report.stated_json())
+    screen.say("Starting two stand-ins, a gateway and a collector ...", style="dim")
     steps: list[Told] = []
     sent: list[ledgers.Sent] = []
     async with contextlib.AsyncExitStack() as stack:

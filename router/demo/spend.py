@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich import box
 from rich.table import Table
 
 from router.demo.store import Attempt, Chain
@@ -147,7 +146,7 @@ def spend_table(rows: Sequence[Spend]) -> Table:
 
 def quality_table(rows: Sequence[RoleQuality]) -> Table:
     """Return what checks did for each role."""
-    table = Table(title="Checks by role", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title="Checks by role", title_justify="left", box=None, pad_edge=False)
     table.add_column("role")
     for name in (
         "steps", "first answer passed", "escalations", "code abstained", "first answer right",

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.standin import reading
+from evals.standin.__main__ import main
 from evals.standin.ask import Ask, read_chat
 from evals.standin.door import BadStatus, read_body
 from evals.standin.running import Serving, StandinProcess, serving
@@ -333,3 +334,13 @@ def test_the_process_ends_with_its_starter_and_closing_twice_is_allowed() -> Non
 def test_a_process_that_cannot_listen_says_so() -> None:
     with StandinProcess.start() as taken, pytest.raises(RuntimeError, match="exit code"):
         StandinProcess.start(port=taken.port)
+
+
+def test_a_port_that_cannot_be_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["standin", "--port", "99999"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--port 99999 is not from 0 to 65535" in capsys.readouterr().err
