@@ -113,7 +113,7 @@ def spend_table(rows: Sequence[Spend]) -> Table:
     table = Table(
         title="Spend by role and tier, from the spans",
         title_justify="left",
-        box=box.SIMPLE_HEAD,
+        box=None,
         pad_edge=False,
     )
     for name in ("role", "tier"):

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from router.cli.fitted import fitted, narrowest
+from router.demo.spend import RoleQuality, Spend, quality_table, spend_table
 
 FIGURES = [f"$0.{number}05845" for number in range(10, 22)]
 
@@ -74,3 +75,22 @@ def test_words_are_wrapped_where_they_may_be_and_figures_beside_them_stay_whole(
     assert count == 1
     for word in ("summariser", "1,234,567", "$0.0123456", "because", "escalations"):
         assert word in text
+
+
+def test_the_spend_table_fits_into_eighty_columns_and_no_part_cuts_a_figure() -> None:
+    spent = Spend(
+        role="field_extractor", tier="frontier", calls=326, input_tokens=291_859,
+        output_tokens=9_694, cost_usd=0.20417, steps_right=260, steps_judged=275,
+    )  # fmt: skip
+    checked = RoleQuality(
+        role="field_extractor", steps=275, first_passed=200, escalations=17, abstained=34,
+        first_right=243, right=260, first_cost_usd=0.1, cost_usd=0.204,
+    )  # fmt: skip
+    out = io.StringIO()
+    narrow = Console(file=out, width=80, color_system=None)
+    (spend,) = fitted(spend_table([spent]), on=narrow, keys=2)
+    for part in (spend, *fitted(quality_table([checked]), on=narrow)):
+        narrow.print(part)
+    for figure in ("291,859", "$0.204170", "260/275", "$0.104000"):
+        assert figure in out.getvalue()
+    assert "…" not in out.getvalue()
