@@ -47,14 +47,15 @@ class DriftReport:
     @property
     def summary(self) -> str:
         """One line for people."""
-        days = (self.to_ns - self.from_ns) / 1e9 / DAY_SECONDS
+        hours = (self.to_ns - self.from_ns) / 1e9 / 3_600
+        span = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.3g} hours"
         found = [one for role in self.roles for one in role.findings]
         changed = sum(one.status == "changed" for one in found)
         noted = sum(one.status == "noted" for one in found)
         if not found:
-            return f"Drift over the last {days:.3g} days: no traffic to compare."
+            return f"Drift over the last {span}: no traffic to compare."
         return (
-            f"Drift over the last {days:.3g} days: {changed} changed, {noted} to note, "
+            f"Drift over the last {span}: {changed} changed, {noted} to note, "
             f"in {len(self.roles)} role{'' if len(self.roles) == 1 else 's'}."
         )
 

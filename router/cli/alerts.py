@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from collector.alerts.states import State
 from router.cli import exits, options
 from router.cli.asking import Console
 from router.cli.output import Screen
@@ -30,7 +31,7 @@ Mark = Annotated[
 def list_(
     *,
     state: Annotated[
-        str | None, typer.Option("--state", metavar="STATE", help="Only alerts in this state.")
+        State | None, typer.Option("--state", metavar="STATE", help="Only alerts in this state.")
     ] = None,
     role: Role = None,
     config: options.ConfigPath = options.CONFIG_DEFAULT,
