@@ -29,7 +29,10 @@ def outside() -> Iterator[Outside]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def _refuse(self) -> None:
-            world.tried.append(f"{self.command} {self.path}")
+            # Who wants a proxy names a host; a bare path is meant for a server that stood at this
+            # port before.
+            if self.command == "CONNECT" or not self.path.startswith("/"):
+                world.tried.append(f"{self.command} {self.path}")
             self.send_error(403)
 
         do_CONNECT = do_GET = do_POST = do_HEAD = _refuse
