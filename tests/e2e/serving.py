@@ -1,7 +1,6 @@
 """`tierwise serve` and `gateway` as a stranger starts them, before a provider that can be held."""
 
 import http.client
-import http.server
 import json
 import os
 import subprocess
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
+
+from tests.httpd import Quiet, listening
 
 TIERWISE = Path(sys.executable).with_name("tierwise")
 WAIT_SECONDS = 40.0
@@ -54,7 +55,7 @@ def provider() -> Iterator[Provider]:
     """Serve a provider for as long as the block lasts."""
     held = Provider()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -80,23 +81,11 @@ def provider() -> Iterator[Provider]:
             held.let_go.wait(WAIT_SECONDS)
             self.wfile.write(b"".join(FRAMES[1:]))
 
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
-
-    class Server(http.server.ThreadingHTTPServer):
-        request_queue_size = 256
-        daemon_threads = True  # kept-alive connections of a gateway that still runs
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        held.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with listening(Handler) as held.port:
         try:
             yield held
         finally:
             held.let_go.set()
-            server.shutdown()
-            thread.join()
 
 
 def write_files(folder: Path, port: int, *, more: str = "") -> list[str]:

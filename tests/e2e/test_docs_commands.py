@@ -5,7 +5,6 @@ own, or has one, is named with the test that runs it.
 """
 
 import asyncio
-import http.server
 import json
 import os
 import pty
@@ -16,7 +15,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +32,7 @@ from router.cli.app import run
 from tests.collector.program import free_ports
 from tests.collector.test_dumps import call, lines
 from tests.e2e.serving import FREE_COLLECTOR, TIERWISE, Service, until
+from tests.httpd import Quiet, listening
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("adopt", "audit", "evals", "examples", "agents", "savings")
@@ -188,24 +187,15 @@ async def worked(gateway: str, console: str) -> None:
 def hook() -> Iterator[str]:
     """A place that takes alerts, so that they are armed; yields its URL."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """A proxy that lets nothing through and remembers who tried: programs under test stay at home."""
 
-import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tests.httpd import Quiet, listening
 
 
 class Outside:
@@ -27,7 +27,7 @@ def outside() -> Iterator[Outside]:
     """Run the proxy for as long as the block lasts."""
     world = Outside()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def _refuse(self) -> None:
             # Who wants a proxy names a host; a bare path is meant for a server that stood at this
             # port before.
@@ -37,18 +37,5 @@ def outside() -> Iterator[Outside]:
 
         do_CONNECT = do_GET = do_POST = do_HEAD = _refuse
 
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
-
-    class Server(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        world.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield world
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as world.port:
+        yield world

@@ -1,14 +1,13 @@
 """The real Gemini CLI, with the telemetry of our page, before a stand-in of its provider."""
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.httpd import Quiet, listening
 from tests.needs import program
 from tests.recipes.page import exported
 from tests.recipes.world import agents, calls, world
@@ -38,7 +37,7 @@ ANSWER = {
 def provider() -> Iterator[str]:
     """Speak as much of Gemini's API as one streamed answer needs."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             assert ":streamGenerateContent" in self.path
@@ -49,17 +48,8 @@ def provider() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_gemini_cli_is_counted_with_the_provider_s_bill(tmp_path: Path) -> None:

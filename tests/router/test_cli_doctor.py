@@ -1,10 +1,8 @@
 """`tierwise doctor`: each thing that can be amiss, made amiss for real."""
 
 import email.utils
-import http.server
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from router.cli.app import run
 from router.cli.upstreams import clock_check
+from tests.httpd import Quiet, listening
 
 POLICY = """\
 schema = 1
@@ -23,7 +22,7 @@ models = ["one/model"]
 """
 
 
-class Provider(http.server.BaseHTTPRequestHandler):
+class Provider(Quiet):
     """A provider whose status and clock a test sets; it keeps what it was asked."""
 
     status = 200
@@ -41,19 +40,12 @@ class Provider(http.server.BaseHTTPRequestHandler):
 
     do_POST = do_GET
 
-    def log_message(self, *_: object) -> None:
-        """Stay quiet."""
-
 
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(Provider, "asked", [])
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+    with listening(Provider) as port:
+        yield port
 
 
 class House:

@@ -1,11 +1,9 @@
 """`tierwise init`: two files that load as they stand, from what the machine has."""
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -21,6 +19,7 @@ from router.lint import lint
 from router.policyfile import PolicyFile
 from router.reload import build
 from telemetry.configfile import parse
+from tests.httpd import Quiet, listening
 
 TIERWISE = Path(sys.executable).with_name("tierwise")
 TODAY = date(2026, 11, 20)
@@ -130,7 +129,7 @@ def test_a_person_is_asked_about_each_thing_found(tmp_path: Path) -> None:
     assert list(config.providers) == ["openai"]
 
 
-class Models(http.server.BaseHTTPRequestHandler):
+class Models(Quiet):
     """A model server that lists what its class says."""
 
     body = b""
@@ -141,20 +140,13 @@ class Models(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.body)
 
-    def log_message(self, *_: object) -> None:
-        """Stay quiet."""
-
 
 @pytest.fixture
 def local_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Models) as server:
-        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    with listening(Models) as port:
+        url = f"http://127.0.0.1:{port}/v1"
         monkeypatch.setattr(init, "LOCAL", (("ollama", url),))
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
         yield url
-        server.shutdown()
-        thread.join()
 
 
 def test_a_server_of_ones_own_is_found_with_its_model(

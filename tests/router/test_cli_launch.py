@@ -1,11 +1,9 @@
 """`tierwise launch`: an agent starts only where a gateway of ours answers by name."""
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from router.cli.app import run
+from tests.httpd import Quiet, listening
 
 TIERWISE = Path(sys.executable).with_name("tierwise")
 CONFIG = """\
@@ -35,24 +34,15 @@ key_env = "BOB_KEY"
 def answering(body: bytes) -> Iterator[str]:
     """A server that answers any GET with ``body``; yields its host:port."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as port:
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture
