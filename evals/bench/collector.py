@@ -5,11 +5,9 @@ import contextlib
 import os
 import random
 import re
-import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -21,7 +19,7 @@ from typing import Any, Final
 import uvloop
 
 from evals.bench.spans import Template
-from evals.bench.stage import load_average
+from evals.bench.stage import command_line, load_average
 
 START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 60.0
@@ -170,7 +168,7 @@ def _collector(folder: Path) -> Iterator[tuple[_Ports, int]]:
     (folder / "policy.toml").write_text(POLICY)
     ports = _free_ports()
     command = [
-        _tierwise(), "collector", "--otlp-http", f"127.0.0.1:{ports.http}",
+        command_line(), "collector", "--otlp-http", f"127.0.0.1:{ports.http}",
         "--otlp-grpc", f"127.0.0.1:{ports.grpc}", "--console", f"127.0.0.1:{ports.console}",
         "--store", str(folder / "bench.duckdb"),
     ]  # fmt: skip
@@ -253,11 +251,3 @@ def _free_ports() -> _Ports:
             made.bind(("127.0.0.1", 0))
             numbers.append(int(made.getsockname()[1]))
     return _Ports(http=numbers[0], grpc=numbers[1], console=numbers[2])
-
-
-def _tierwise() -> str:
-    beside = Path(sys.executable).with_name("tierwise")
-    found = str(beside) if beside.exists() else shutil.which("tierwise")
-    if found is None:
-        raise RuntimeError("the tierwise command is not installed beside this Python")
-    return found

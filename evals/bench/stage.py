@@ -115,7 +115,7 @@ def stage(folder: Path) -> Iterator[Stage]:
         )
         (folder / "policy.toml").write_text(POLICY)
         port = _free_port()
-        command = [_tierwise(), "gateway", "--gateway", f"127.0.0.1:{port}"]
+        command = [command_line(), "gateway", "--gateway", f"127.0.0.1:{port}"]
         command += ["--otlp-http", f"127.0.0.1:{sink[1]}"]
         with (folder / "gateway.log").open("wb") as log:
             process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)  # noqa: S603
@@ -143,7 +143,8 @@ def _child(command: list[str]) -> Iterator[tuple[int, int]]:
         process.wait(STOP_SECONDS_MAX)
 
 
-def _tierwise() -> str:
+def command_line() -> str:
+    """Return the path of the `tierwise` command; RuntimeError when it is not installed."""
     beside = Path(sys.executable).with_name("tierwise")
     found = str(beside) if beside.exists() else shutil.which("tierwise")
     if found is None:

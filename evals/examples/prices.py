@@ -1,5 +1,6 @@
 """List prices of November 2026 that the examples are counted in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,15 @@ class Price:
         0.0175
         """
         return (tokens_in * self.input + tokens_out * self.output) / 1e6
+
+
+def price_tables(provider: str, prices: Mapping[str, Price]) -> list[str]:
+    """Return the lines of tierwise.toml for one model a tier, named ``provider``-``tier``."""
+    lines = []
+    for tier, price in prices.items():
+        lines += [f'[prices."{provider}/{provider}-{tier}"]  # like {price.like}']
+        lines += [f"input = {price.input}", f"output = {price.output}"]
+    return lines
 
 
 OPUS: Final = Price(like="claude-opus-4-8", input=5.0, output=25.0)

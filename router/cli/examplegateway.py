@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from evals.examples.example import HERE, PROVIDER, Example
+from evals.examples.prices import price_tables
 from router.demo import child
 
 NOBODY: Final = "127.0.0.1:9"  # no collector: the example's bill is the stand-in's
@@ -17,9 +18,7 @@ def write(example: Example, folder: Path, *, base_url: str) -> tuple[Path, Path]
     config, policy = folder / "tierwise.toml", folder / "policy.toml"
     lines = ["schema = 1", 'state_dir = "state"', "[gateway]", "drain_seconds = 1"]
     lines += [f"[providers.{PROVIDER}]", f'base_url = "{base_url}"', 'dialects = ["chat"]']
-    for tier, price in example.prices.items():
-        lines += [f'[prices."{PROVIDER}/{PROVIDER}-{tier}"]  # like {price.like}']
-        lines += [f"input = {price.input}", f"output = {price.output}"]
+    lines += price_tables(PROVIDER, example.prices)
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     shutil.copy(example.policy, policy)
     if example.functions is not None:

@@ -25,6 +25,7 @@ from evals.examples.modes import (
     asks,
     debate,
 )
+from evals.examples.prices import price_tables
 from evals.standin.running import StandinProcess
 from evals.workloads.tickets import tickets
 from router.demo.child import Service, serving
@@ -84,9 +85,7 @@ def write(folder: Path, *, base_url: str) -> tuple[Path, Path]:
     lines = ["schema = 1", "[gateway]", "drain_seconds = 2", f"[providers.{PROVIDER}]"]
     lines += [f"base_url = {json.dumps(base_url)}", 'dialects = ["chat"]']
     lines += ["[collector]", f'token_env = "{TOKEN_ENV}"']
-    for tier, price in PRICES.items():
-        lines += [f'[prices."{PROVIDER}/{PROVIDER}-{tier}"]  # like {price.like}']
-        lines += [f"input = {price.input}", f"output = {price.output}"]
+    lines += price_tables(PROVIDER, PRICES)
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     shutil.copy(POLICY, policy)
     return config, policy
