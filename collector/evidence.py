@@ -350,8 +350,8 @@ def _graded_by_checks(rows: Rows) -> Rows:
 
 
 def _tokens(row: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Input tokens that were not cached, output tokens and cached ones: they cost differently."""
-    return row["tokens_in"] - row["tokens_cached"], row["tokens_out"], row["tokens_cached"]
+    """Input tokens, cached ones included, output tokens and cached ones: they cost differently."""
+    return row["tokens_in"], row["tokens_out"], row["tokens_cached"]
 
 
 def _usage(rows: Rows) -> dict[str, Floats]:

@@ -139,7 +139,7 @@ def _of(store: DuckDBStore, name: str) -> Evidence:
     )
 
 
-CACHING = {  # frontier costs 0.0061 a step of 20,000 cached tokens, small 0.0055
+CACHING = {  # frontier costs 0.0065 a step of 20,000 cached tokens, small 0.0057
     "small": TierTerms(models=("p/small",), usd_per_token=(2.6e-6, 4e-6, 2.7e-7)),
     "frontier": TierTerms(models=("p/frontier",), usd_per_token=(3e-6, 15e-6, 3e-7)),
 }

@@ -9,8 +9,10 @@ import pytest
 from collector.duckdb_store import DuckDBStore
 from collector.evidence import Archive, Evidence, Scope, next_block, outcomes, scope_of
 from collector.learner_state import Carried
+from collector.role_cases import case_of
 from collector.rollup_queries import NS
 from collector.rows import Batch
+from learning.measure import attempt_costs
 from learning.rolewise import role_arms
 from learning.tally import Stat
 from telemetry.terms import Terms
@@ -53,16 +55,28 @@ def test_a_tally_holds_what_was_done_by_hand(store: DuckDBStore) -> None:
     small, both = PREFIXES.index(("small",)), PREFIXES.index(("small", "frontier"))
     wanted = np.zeros((2, len(PREFIXES), len(Stat)))
     wanted[0, small, [Stat.ATTEMPTS, Stat.FLAGGED]] = 50
-    # Cached tokens are priced by themselves, so they are no input tokens here.
-    wanted[0, small, Stat.TOKENS_IN :] = (50 * 40, 50 * 10, 50 * 60, 50.0)
+    wanted[0, small, Stat.TOKENS_IN :] = (50 * 100, 50 * 10, 50 * 60, 50.0)
     wanted[0, both, Stat.ATTEMPTS] = 50
-    wanted[0, both, Stat.TOKENS_IN :] = (50 * 150, 50 * 40, 50 * 50, 100.0)
+    wanted[0, both, Stat.TOKENS_IN :] = (50 * 200, 50 * 40, 50 * 50, 100.0)
     wanted[0, both, Stat.PASSED_W : Stat.PASSED_WQQ + 1] = (1, 1, 0.5, 0.25)
     wanted[1, small, Stat.ATTEMPTS] = 1
     wanted[1, small, Stat.TOKENS_IN :] = (100, 10, 0, 1.0)
     wanted[1, small, Stat.PASSED_W : Stat.PASSED_WQQ + 1] = 1
     assert sums == pytest.approx(wanted)
-    assert found.usage["frontier"] == pytest.approx([150, 40, 50])
+    assert found.usage["frontier"] == pytest.approx([200, 40, 50])
+
+
+def test_a_cached_prefix_is_priced_once_from_the_store_to_the_cost_of_an_attempt(
+    store: DuckDBStore,
+) -> None:
+    tries = [Try(tier="frontier", tokens=(10_000, 500, 8_000))]
+    kept(store, *(chain(n, tries, start_ns=START + n * SECOND) for n in range(1, 101)))
+    found = of(store)
+    case = case_of(ROLE, TERMS, carried=Carried(versions=VERSIONS), usage=found.usage)
+    recent = found.all.total(half_life=1e12, since={})
+    costs = attempt_costs(case.arms, recent=recent, price=case.price, typical=case.typical)
+    # 2,000 x 3e-6 + 8,000 x 3e-7 + 500 x 15e-6
+    assert costs[0, PREFIXES.index(("frontier",))] == pytest.approx(0.0159)
 
 
 def test_two_stores_evidence_adds_up_to_that_of_one(tmp_path: Path) -> None:
