@@ -16,12 +16,12 @@ from telemetry.clock import Clock
 from telemetry.endpoints import Target
 from telemetry.metrics import Meters
 from telemetry.otlp import Signal
-from telemetry.spool import Batch, Spool
+from telemetry.spool import Batch, Limits, Spool
 from telemetry.transport import Reply, Transport, Verdict
 
 QUEUE_BYTES_MAX: Final = 33_554_432
-REQUEST_RECORDS_MAX: Final = 4_096  # of one request that several batches are joined into
-REQUEST_BYTES_MAX: Final = 2_097_152  # under the 4 MiB that gRPC servers take by default
+# Of one request that several batches are joined into; gRPC servers take 4 MiB by default.
+REQUEST: Final = Limits(records=4_096, bytes=2_097_152)
 BACKOFF_SECONDS_FIRST: Final = 0.25
 BACKOFF_SECONDS_MAX: Final = 10.0
 RETRY_AFTER_SECONDS_MAX: Final = 120.0
@@ -64,6 +64,7 @@ class Sender:
         self._files_skipped = 0  # as counted so far
         self._spool_failing = False
         self._replay_next = False
+        self._apart = 0  # so many of the oldest files are sent each on its own
         self._failures = 0
         self._retry_after = 0.0
         self._failing_since: float | None = None
@@ -131,7 +132,7 @@ class Sender:
     async def _send_all(self) -> None:
         while True:
             if self._replaying():
-                done = await self._replay_one()
+                done = await self._replay_some()
             elif self._queue:
                 done = await self._send_one()
             elif self._closing.is_set():
@@ -173,11 +174,11 @@ class Sender:
         await self._write_queue()
         return False
 
-    async def _replay_one(self) -> bool:
-        """Send the oldest batch on disk; return False when it has to be tried again."""
+    async def _replay_some(self) -> bool:
+        """Send the oldest batches on disk; return False when they have to be tried again."""
         spool = self._spool
         assert spool is not None
-        kept = await self._guarded(spool.oldest)
+        kept = await self._guarded(partial(spool.oldest, None if self._apart else REQUEST))
         self._show_spool()
         if kept is None:
             return True
@@ -185,7 +186,11 @@ class Sender:
         if reply.verdict is Verdict.RETRY:
             self._failed(reply)
             return False
-        await self._guarded(lambda: spool.discard(kept.name))
+        if reply.verdict is Verdict.REFUSED and len(kept.names) > 1:
+            self._apart = kept.files  # one that is at fault must not cost the others
+            return True
+        self._apart = max(0, self._apart - kept.files)
+        await self._guarded(partial(spool.discard, kept.names))
         self._show_spool()
         self._settled(kept.batch, reply)
         if reply.verdict is Verdict.ACCEPTED:
@@ -301,16 +306,26 @@ class Sender:
         return batch
 
     def _take_joined(self) -> Batch:
-        """Take the head of the queue and what of the same signal fits into one request."""
+        """Take the head of the queue and what of its signal fits into one request.
+
+        Spans pass words by, as on disk: an exporter offers both in turn.
+        """
         first = self._take()
         bodies, records, size = [first.body], first.records, len(first.body)
-        while self._queue and self._queue[0].signal is first.signal:
+        passed = []
+        while self._queue:
             following = self._queue[0]
+            if following.signal is not first.signal:
+                if first.signal is not Signal.TRACES:
+                    break
+                passed.append(self._queue.popleft())
+                continue
             records += following.records
             size += len(following.body)
-            if records > REQUEST_RECORDS_MAX or size > REQUEST_BYTES_MAX:
+            if records > REQUEST.records or size > REQUEST.bytes:
                 break
             bodies.append(self._take().body)
+        self._queue.extendleft(reversed(passed))
         if len(bodies) == 1:
             return first
         return Batch(first.signal, b"".join(bodies), records)

@@ -12,6 +12,8 @@ import os
 import struct
 import zlib
 from collections import deque
+from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,6 +24,7 @@ SUFFIX: Final = ".otlp"
 INSTANCES_MAX: Final = 64  # live processes that may carry one worker's name
 FILES_MAX: Final = 65_536
 ADOPTED_MAX: Final = 4_096  # directories looked at
+LOOKED_MAX: Final = 1_024  # files that one joined batch may reach over
 _MAGIC = b"TWS1"
 _SIGNALS = tuple(Signal)
 _head = struct.Struct("<4sBII")  # magic, signal, records, checksum
@@ -35,11 +38,25 @@ class Batch(NamedTuple):
     records: int
 
 
-class Kept(NamedTuple):
-    """A batch in the spool; ``name`` is what ``discard`` wants back."""
+class Limits(NamedTuple):
+    """How much several batches may be joined into."""
 
-    name: str
+    records: int
+    bytes: int
+
+
+class Kept(NamedTuple):
+    """A batch in the spool; ``names`` is what ``discard`` wants back."""
+
+    names: tuple[str, ...]
     batch: Batch
+    files: int  # from the oldest through the last that stands in it
+
+
+class _Head(NamedTuple):
+    signal: Signal
+    records: int
+    checksum: int
 
 
 class Spool:
@@ -111,31 +128,89 @@ class Spool:
         self.bytes += len(content)
         self._make_room()
 
-    def oldest(self) -> Kept | None:
-        """Return the oldest batch that can be read whole; others are removed and counted."""
-        while self._files and self._directory is not None:
-            name = self._files[0][0]
-            try:
-                batch = _unpack((self._directory / name).read_bytes())
-            except OSError:
-                batch = None
-            if batch is not None:
-                return Kept(name, batch)
-            self.skipped_files += 1
-            self.discard(name)
-        return None
+    def oldest(self, join: Limits | None = None) -> Kept | None:
+        """Return the oldest batch that can be read whole, and with it what ``join`` lets in.
 
-    def discard(self, name: str) -> None:
-        """Forget a batch that was delivered, or that cannot be."""
+        Joined are the batches of its signal that follow, in their order. Spans pass words by that
+        lie between them; words never pass spans, so they do not come before what they speak of.
+        Files that cannot be read whole are removed and counted.
+        """
+        first = None
+        while self._files and first is None:
+            name = self._files[0][0]
+            first = self._read(name)
+        if first is None:
+            return None
+        found = [(1, name, first)]
+        if join is not None:
+            found += self._following(first, join)
+        batch = Batch(
+            first.signal,
+            b"".join(one.body for _, _, one in found),
+            sum(one.records for _, _, one in found),
+        )
+        return Kept(tuple(name for _, name, _ in found), batch, found[-1][0])
+
+    def _following(self, first: Batch, limits: Limits) -> Iterator[tuple[int, str, Batch]]:
+        """Yield what may leave with the oldest: the file's number from it on, name and batch."""
+        records, size = first.records, len(first.body)
+        for number, (name, length) in enumerate(list(islice(self._files, 1, LOOKED_MAX)), start=2):
+            head = self._head(name)
+            if head is None:
+                self._skip(name)
+                continue
+            if head.signal is not first.signal:
+                if first.signal is Signal.TRACES:
+                    continue
+                return
+            records += head.records
+            size += length - _head.size
+            if records > limits.records or size > limits.bytes:
+                return
+            batch = self._read(name)
+            if batch is not None:
+                yield number, name, batch
+
+    def _read(self, name: str) -> Batch | None:
+        """Return a batch; a file that cannot be read whole is removed and counted."""
+        assert self._directory is not None
+        try:
+            batch = _unpack((self._directory / name).read_bytes())
+        except OSError:
+            batch = None
+        if batch is None:
+            self._skip(name)
+        return batch
+
+    def _head(self, name: str) -> _Head | None:
+        """Return what a file's head says, which is right only if the whole file is."""
+        assert self._directory is not None
+        try:
+            with (self._directory / name).open("rb") as file:
+                return _unpack_head(file.read(_head.size))
+        except OSError:
+            return None
+
+    def _skip(self, name: str) -> None:
+        self.skipped_files += 1
+        self.discard((name,))
+
+    def discard(self, names: Collection[str]) -> None:
+        """Forget batches that were delivered, or that cannot be."""
         if self._directory is None:
             return
-        with contextlib.suppress(OSError):
-            (self._directory / name).unlink(missing_ok=True)
-        for entry in self._files:
-            if entry[0] == name:
-                self._files.remove(entry)
-                self.bytes -= entry[1]
-                break
+        for name in names:
+            with contextlib.suppress(OSError):
+                (self._directory / name).unlink(missing_ok=True)
+        gone, stay = set(names), []
+        while gone and self._files:
+            name, size = self._files.popleft()
+            if name in gone:
+                gone.remove(name)
+                self.bytes -= size
+            else:
+                stay.append((name, size))
+        self._files.extendleft(reversed(stay))
 
     def adopt(self) -> None:
         """Take over the files of workers that no longer live."""
@@ -177,22 +252,12 @@ class Spool:
         self._make_room()
 
     def _make_room(self) -> None:
-        assert self._directory is not None
         while self._files and (self.bytes > self._bytes_max or len(self._files) > FILES_MAX):
             name = self._files[0][0]
-            with contextlib.suppress(OSError):
-                self._count_lost(self._directory / name)
-            self.discard(name)
-
-    def _count_lost(self, path: Path) -> None:
-        with path.open("rb") as file:
-            head = file.read(_head.size)
-        if len(head) < _head.size:
-            return
-        magic, signal, records, _ = _head.unpack(head)
-        if magic == _MAGIC and signal < len(_SIGNALS):
-            kind = _SIGNALS[signal]
-            self.lost[kind] = self.lost.get(kind, 0) + records
+            head = self._head(name)
+            if head is not None:
+                self.lost[head.signal] = self.lost.get(head.signal, 0) + head.records
+            self.discard((name,))
 
 
 def _pack(batch: Batch) -> bytes:
@@ -201,15 +266,24 @@ def _pack(batch: Batch) -> bytes:
     return _head.pack(*head, checksum) + batch.body
 
 
-def _unpack(content: bytes) -> Batch | None:
+def _unpack_head(content: bytes) -> _Head | None:
     if len(content) < _head.size:
         return None
     magic, signal, records, checksum = _head.unpack_from(content)
-    body = content[_head.size :]
-    expected = zlib.crc32(body, zlib.crc32(_head.pack(magic, signal, records, 0)))
-    if magic != _MAGIC or signal >= len(_SIGNALS) or checksum != expected:
+    if magic != _MAGIC or signal >= len(_SIGNALS):
         return None
-    return Batch(_SIGNALS[signal], body, records)
+    return _Head(_SIGNALS[signal], records, checksum)
+
+
+def _unpack(content: bytes) -> Batch | None:
+    head = _unpack_head(content)
+    if head is None:
+        return None
+    body = content[_head.size :]
+    named = (_MAGIC, _SIGNALS.index(head.signal), head.records, 0)
+    if zlib.crc32(body, zlib.crc32(_head.pack(*named))) != head.checksum:
+        return None
+    return Batch(head.signal, body, head.records)
 
 
 def _try_lock(directory: Path) -> int | None:

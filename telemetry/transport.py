@@ -8,6 +8,7 @@ perhaps a token, to somebody the operator did not name.
 
 import asyncio
 import gzip
+import io
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -102,7 +103,7 @@ class HttpTransport:
         try:
             async with self._session.post(
                 self._target.addresses[signal],
-                data=body,
+                data=io.BytesIO(body),  # written piece by piece: it may be two megabytes
                 headers=self._headers,
                 allow_redirects=False,
             ) as response:

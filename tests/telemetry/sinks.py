@@ -31,6 +31,7 @@ class Sink:
         self.hold = asyncio.Event()
         self.hold.set()
         self.reset = False
+        self.refuses: bytes | None = None  # bodies that hold this are answered 400
         self.port = 0
 
     @property
@@ -92,6 +93,8 @@ class Sink:
             return answer
         if body[:2] == b"\x1f\x8b":
             body = gzip.decompress(body)
+        if self.refuses is not None and self.refuses in body:
+            return web.Response(status=400)
         self.take(request.match_info["signal"], body)
         return answer or web.Response(content_type="application/x-protobuf")
 

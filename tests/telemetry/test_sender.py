@@ -7,6 +7,8 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from telemetry.config import TelemetryConfig
+from telemetry.otlp import Signal
+from telemetry.spool import Batch, Spool
 from tests.telemetry.exporting import EXPORTED, dropped, make, other, record, running
 from tests.telemetry.sinks import Sink, grpc_sink, http_sink, until
 
@@ -31,6 +33,97 @@ async def test_a_collector_that_comes_back_gets_every_span_exactly_once_and_in_o
     replayed = [span_id for span_id in sink.span_ids if span_id in set(first + second)]
     assert set(replayed[:200]) == set(first)
     assert not list((tmp_path / "spool").rglob("*.otlp"))
+
+
+def spool_of(folder: Path, batches: list[Batch]) -> list[Batch]:
+    """Leave behind what a dead worker had on disk."""
+    spool = Spool(folder / "spool", worker="0", bytes_max=100_000_000)
+    spool.open()
+    for number, batch in enumerate(batches):
+        spool.write(batch, at_ns=1_000 + number)
+    spool.close()
+    return batches
+
+
+async def recorded(folder: Path, *, turns: int) -> list[Batch]:
+    """Return what an exporter offers in so many turns: spans and words, a file each."""
+    exporter, _ = make(folder, collector="http://127.0.0.1:9")
+    batches = []
+    for turn in range(turns):
+        record(exporter, 2, seed=turn)
+        while exporter._waiting:
+            exporter._encode_slice()
+        for pile in (exporter._span_pile, exporter._log_pile):
+            batch, _ = pile.batches()
+            assert batch is not None
+            batches.append(batch)
+    return batches
+
+
+async def test_what_a_long_absence_left_is_replayed_in_few_requests_in_order(
+    tmp_path: Path,
+) -> None:
+    batches = spool_of(tmp_path, await recorded(tmp_path, turns=300))
+    async with http_sink() as sink:
+        exporter, meters = make(tmp_path, collector=sink.url)
+        async with running(exporter):
+            await until(lambda: meters.value("tierwise_telemetry_replayed_total") == 1_800)
+            await until(lambda: meters.value("tierwise_telemetry_spool_bytes") == 0)
+    told = Sink()
+    for batch in batches:
+        told.take(batch.signal, batch.body)
+    assert sink.span_ids == told.span_ids
+    assert sink.events == told.events
+    size = sum(len(batch.body) for batch in batches)
+    assert sink.tries <= 3 + 2 * size // 2_097_152
+    assert not list((tmp_path / "spool").rglob("*.otlp"))
+
+
+async def test_a_refused_request_of_several_files_is_sent_file_by_file(tmp_path: Path) -> None:
+    batches = await recorded(tmp_path, turns=10)
+    poison = batches[6]
+    assert poison.signal is Signal.TRACES
+    spool_of(tmp_path, batches)
+    async with http_sink() as sink:
+        sink.refuses = poison.body
+        exporter, meters = make(tmp_path, collector=sink.url)
+        async with running(exporter):
+            await until(lambda: meters.value("tierwise_telemetry_replayed_total") == 56)
+            await until(lambda: meters.value("tierwise_telemetry_spool_bytes") == 0)
+    told = Sink()
+    for batch in batches:
+        if batch is not poison:
+            told.take(batch.signal, batch.body)
+    assert sink.span_ids == told.span_ids
+    assert sink.events == told.events
+    assert dropped(meters, "collector", "refused") == 4
+
+
+async def test_a_joined_request_that_is_to_come_again_stays_on_disk_whole(tmp_path: Path) -> None:
+    batches = spool_of(tmp_path, await recorded(tmp_path, turns=20))
+    async with http_sink() as sink:
+        sink.answer = lambda number: web.Response(status=503)
+        exporter, meters = make(tmp_path, collector=sink.url)
+        async with running(exporter):
+            await until(lambda: sink.tries >= 2)
+            assert len(list((tmp_path / "spool").rglob("*.otlp"))) == len(batches)
+            sink.answer = lambda number: None
+            await until(lambda: meters.value("tierwise_telemetry_spool_bytes") == 0)
+    assert len(sink.span_ids) == len(set(sink.span_ids)) == 80
+    assert len(sink.events) == 40
+
+
+async def test_spans_and_words_of_a_second_become_one_file_each(tmp_path: Path) -> None:
+    batches = await recorded(tmp_path, turns=10)
+    sink = Sink()
+    async with http_sink(sink):
+        port = sink.port
+    exporter, _ = make(tmp_path, collector=f"http://127.0.0.1:{port}")
+    await exporter.start()
+    for batch in batches:
+        exporter._senders[0].offer(batch)
+    await exporter.close(0.0)
+    assert len(list((tmp_path / "spool").rglob("*.otlp"))) == 2
 
 
 async def test_a_collector_over_grpc_gets_everything_also_what_came_while_it_was_away(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from telemetry.otlp import Signal
-from telemetry.spool import LOCK, Batch, Spool
+from telemetry.spool import LOCK, Batch, Limits, Spool
 from tests.telemetry.exporting import make, record, running
 from tests.telemetry.sinks import Sink, http_sink, until
 
@@ -25,12 +25,23 @@ def opened(root: Path, *, worker: str = "0", bytes_max: int = 1_000_000) -> Spoo
     return spool
 
 
-def drained(spool: Spool) -> list[Batch]:
+def drained(spool: Spool, join: Limits | None = None) -> list[Batch]:
     batches = []
-    while (kept := spool.oldest()) is not None:
+    while (kept := spool.oldest(join)) is not None:
         batches.append(kept.batch)
-        spool.discard(kept.name)
+        spool.discard(kept.names)
     return batches
+
+
+def words(number: int) -> Batch:
+    return Batch(Signal.LOGS, bytes([number]) * 10, number)
+
+
+def written(root: Path, *batches: Batch) -> Spool:
+    spool = opened(root)
+    for number, one in enumerate(batches):
+        spool.write(one, at_ns=1_000 + number)
+    return spool
 
 
 def test_batches_come_back_in_their_order(tmp_path: Path) -> None:
@@ -41,6 +52,65 @@ def test_batches_come_back_in_their_order(tmp_path: Path) -> None:
     assert spool.bytes == 204 + 3 * HEAD_BYTES
     assert drained(spool) == written
     assert (spool.bytes, spool.files_count) == (0, 0)
+
+
+def test_batches_of_one_signal_are_joined_and_spans_pass_words_but_never_the_other_way(
+    tmp_path: Path,
+) -> None:
+    spool = written(
+        tmp_path, words(1), batch(2), words(3), batch(4), words(5), words(6), batch(7), words(8)
+    )
+    assert [(kept.signal, kept.records) for kept in drained(spool, Limits(13, 1_000))] == [
+        (Signal.LOGS, 1),
+        (Signal.TRACES, 2 + 4 + 7),
+        (Signal.LOGS, 3 + 5),
+        (Signal.LOGS, 6),
+        (Signal.LOGS, 8),
+    ]
+    assert (spool.bytes, spool.files_count) == (0, 0)
+
+
+def test_joined_bodies_stand_end_to_end_in_their_order(tmp_path: Path) -> None:
+    spool = written(tmp_path, batch(1, size=3), words(9), batch(2, size=2))
+    kept = spool.oldest(Limits(100, 1_000))
+    assert kept is not None
+    assert kept.batch == Batch(Signal.TRACES, b"\1\1\1\2\2", 3)
+    assert len(kept.names) == 2
+    assert kept.files == 3  # the words between are among those that it reaches over
+
+
+@pytest.mark.parametrize(
+    ("limits", "joined"),
+    [
+        (Limits(3, 1_000), [3, 3, 4]),
+        (Limits(2, 1_000), [1, 2, 3, 4]),
+        (Limits(100, 200), [3, 7]),
+        (Limits(100, 199), [1, 2, 3, 4]),
+    ],
+)
+def test_a_joined_batch_stays_within_both_limits(
+    tmp_path: Path, limits: Limits, joined: list[int]
+) -> None:
+    spool = written(tmp_path, *(batch(number) for number in range(1, 5)))
+    found = drained(spool, limits)
+    assert [kept.records for kept in found] == joined
+
+
+def test_no_more_files_are_looked_at_than_the_limit_whatever_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telemetry.spool.LOOKED_MAX", 3)
+    spool = written(tmp_path, batch(1), words(2), batch(3), batch(4))
+    assert [kept.records for kept in drained(spool, Limits(100, 1_000))] == [1 + 3, 2, 4]
+
+
+def test_a_torn_file_among_joined_ones_is_skipped_counted_and_removed(tmp_path: Path) -> None:
+    spool = written(tmp_path, batch(1), batch(2), batch(4))
+    torn = sorted((tmp_path / "0").glob("*.otlp"))[1]
+    torn.write_bytes(torn.read_bytes()[:-1])
+    assert [kept.records for kept in drained(spool, Limits(100, 1_000))] == [1 + 4]
+    assert (spool.skipped_files, spool.bytes, spool.files_count) == (1, 0, 0)
+    assert not torn.exists()
 
 
 def test_batches_of_one_instant_keep_their_order(tmp_path: Path) -> None:
