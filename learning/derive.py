@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import chdtri
 
 from learning.arms import Chain
+from learning.canary import Canaries, held
 from learning.compose import Composed, Layout, compose
 from learning.explore import exploration
 from learning.margins import selection
@@ -52,7 +53,7 @@ class Situation:
     each tier, (3,); ``typical`` the tokens of an attempt before any was seen, (3,); ``since`` the
     first epoch that counts for a model, after its last alarm; ``demoted`` the tiers whose last
     alarm was a loss; ``conversations`` is what a change of model inside one loses, None when that
-    is not known.
+    is not known; ``canaries`` are the tiers whose model is new, None when none is.
     """
 
     floor: float
@@ -64,6 +65,7 @@ class Situation:
     since: Mapping[str, int]
     demoted: frozenset[str] = frozenset()
     conversations: Conversations | None = None
+    canaries: Canaries | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +126,13 @@ def derive(
         situation=situation,
         base=base,
         worth=worth,
+        stopped=held(
+            layout.arms,
+            canaries=situation.canaries,
+            declared=situation.declared,
+            before=None if previous is None else previous.solution,
+            explored_max=settings.budget + settings.probe,
+        ),
         settings=settings,
         rng=rng,
     )
@@ -183,6 +192,7 @@ def _solve(  # noqa: PLR0913 - the parts of one programme
     situation: Situation,
     base: Floats,
     worth: float,
+    stopped: Bools | None,
     settings: Settings,
     rng: np.random.Generator,
 ) -> Solution:
@@ -199,6 +209,7 @@ def _solve(  # noqa: PLR0913 - the parts of one programme
             (start, settings.probe if start in situation.demoted else settings.trickle)
             for start in starts
         ],
+        held=stopped,
     )
     curse = (
         0.0

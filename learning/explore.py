@@ -10,7 +10,7 @@ would cost. What exploration asks for stands as a lower bound in the programme, 
 risks is paid for by the other shares: an explored arm cannot break the floor that the programme
 proves. A share up to (q0 - F)/q0 is safe even if the explored arm never succeeds.
 Fails when an arm looks worse than it is by more than ``OPTIMISM`` deviations; the trickle keeps
-every cheaper arm alive for that.
+every cheaper arm alive for that, new models that are held included.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ OPTIMISM = 2.0
 FULL_AT = 0.2  # the whole budget is spent on a hope of saving this share of the role's cost
 
 
-def exploration(
+def exploration(  # noqa: PLR0913 - each says something else of the arms
     arms: Composed,
     *,
     shares: Floats,
@@ -32,17 +32,19 @@ def exploration(
     price_of_quality: float,
     budget: float,
     alive: Sequence[tuple[str, float]],
+    held: np.ndarray[tuple[int, int], np.dtype[np.bool_]] | None = None,
 ) -> Floats:
     """Least share of every arm (roles, arms).
 
-    ``budget`` is the share of a role that may be spent on hope. ``alive`` gives each arm's start
-    tier and the share that the best arm of that tier keeps while it is cheaper than the mix in
-    force, so that a model which recovers is noticed.
+    ``budget`` is the share of a role that may be spent on hope, ``held`` (roles, arms) says of
+    which arms none of it may: new models that have had their labels (`canary`). ``alive`` gives
+    each arm's start tier and the share that the best arm of that tier keeps while it is cheaper
+    than the mix in force, so that a model which recovers is noticed.
     """
     worth = price_of_quality * arms.quality - arms.cost
     current = (shares * worth).sum(axis=1, keepdims=True)
     hope = np.maximum(worth + OPTIMISM * price_of_quality * arms.deviation - current, 0.0)
-    hope = np.where(allowed, hope, 0.0)
+    hope = np.where(allowed if held is None else allowed & ~held, hope, 0.0)
     regret = np.maximum(current - worth, 0.0)
     score = np.where(hope > 0, hope**2 / (hope + regret + 1e-300), 0.0)
     total = score.sum(axis=1, keepdims=True)

@@ -13,12 +13,13 @@ the table is known to miss the floor does the cautious solution take its place.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 
 from learning.arms import Arms, Chain, distinct_arms
+from learning.canary import Bools, Canaries, held
 from learning.compose import Layout
 from learning.derive import KNOWN, Derived, Settings, Situation, derive
 from learning.explore import exploration
@@ -52,7 +53,8 @@ class Case:
     ``price`` is USD per input, output and cached token of each tier, (3,); ``typical`` the tokens
     of an attempt before any was seen, (3,); ``since`` the first epoch that counts for a tier after
     its last alarm; ``demoted`` the tiers whose last alarm was a loss; ``conversations`` how the
-    steps of each cell hang together, None when that is not known.
+    steps of each cell hang together, None when that is not known; ``canaries`` is how many labels
+    the role has spent on each tier whose model is new, of at most ``canary_labels`` each.
     """
 
     arms: Arms
@@ -63,6 +65,8 @@ class Case:
     since: Mapping[str, int]
     demoted: frozenset[str]
     conversations: Conversations | None = None
+    canaries: Mapping[str, float] = field(default_factory=dict)
+    canary_labels: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +74,8 @@ class Aim:
     """Where a role should go; c cells, a arms.
 
     ``shares`` (c, a) is the mix to aim at, ``declared`` (c, a) the table's; ``derived`` holds the
-    estimates; ``labels`` is how many effective labels rest on each prefix.
+    estimates; ``labels`` is how many effective labels rest on each prefix; ``stopped`` are the new
+    tiers whose labels are spent before they were proven.
     """
 
     cells: tuple[str, ...]
@@ -81,6 +86,7 @@ class Aim:
     standing: Standing
     derived: Derived
     labels: Mapping[Chain, float]
+    stopped: frozenset[str] = frozenset()
 
     def quality(self, shares: Floats) -> tuple[float, float]:
         """The estimated quality of a mix (c, a) over the role's steps, and its lower bound."""
@@ -157,9 +163,16 @@ def aim(tally: Tally, case: Case, *, settings: Settings = SETTINGS) -> Aim:
     declared = np.zeros(situation.allowed.shape)
     declared[:, index] = 1.0
     standing = _standing(found, declared, floor=case.floor)
+    stopped = held(
+        case.arms,
+        canaries=situation.canaries,
+        declared=situation.declared,
+        before=found.solution,
+        explored_max=settings.budget + settings.probe,
+    )
     shares = found.solution.shares
     if standing is Standing.UNPROVEN:
-        shares = _explored(found, declared, case=case, settings=settings)
+        shares = _explored(found, declared, stopped=stopped, case=case, settings=settings)
     elif standing is Standing.PROVEN and found.solution.price_of_quality <= 0.0:
         shares = _saved(found, settings=settings)
     total = tally.total(half_life=settings.half_life, since=case.since)
@@ -175,7 +188,17 @@ def aim(tally: Tally, case: Case, *, settings: Settings = SETTINGS) -> Aim:
             prefix: float(total[:, at, [Stat.PASSED_W, Stat.FAILED_W]].sum())
             for prefix, at in case.arms.prefix_index.items()
         },
+        stopped=_stopped_tiers(case, stopped),
     )
+
+
+def _stopped_tiers(case: Case, stopped: Bools | None) -> frozenset[str]:
+    """The new tiers that exploration buys no steps for somewhere, of arms (cells, arms)."""
+    if stopped is None:
+        return frozenset()
+    off = [case.arms.chains[arm] for arm in np.flatnonzero(stopped.any(axis=0)).tolist()]
+    spent = {tier for tier, used in case.canaries.items() if used >= case.canary_labels}
+    return frozenset(tier for tier in spent if any(tier in path for path in off))
 
 
 def _as_the_role_does(shares: Floats, *, weights: Floats) -> Floats:
@@ -292,6 +315,12 @@ def _situation(case: Case, *, rows: int) -> Situation:
         since=case.since,
         demoted=case.demoted,
         conversations=case.conversations,
+        canaries=Canaries(
+            used={tier: np.full(rows, used) for tier, used in case.canaries.items()},
+            budget=case.canary_labels,
+        )
+        if case.canaries
+        else None,
     )
 
 
@@ -321,7 +350,9 @@ def _saved(found: Derived, *, settings: Settings) -> Floats:
     return shares if lower >= found.solution.floor else found.solution.shares
 
 
-def _explored(found: Derived, declared: Floats, *, case: Case, settings: Settings) -> Floats:
+def _explored(
+    found: Derived, declared: Floats, *, stopped: Bools | None, case: Case, settings: Settings
+) -> Floats:
     """The declared table, less what may be explored without breaking the floor."""
     arms, worth = found.arms, found.solution.price_of_quality
     least = exploration(
@@ -334,6 +365,7 @@ def _explored(found: Derived, declared: Floats, *, case: Case, settings: Setting
             (path[0], settings.probe if path[0] in case.demoted else settings.trickle)
             for path in case.arms.chains
         ],
+        held=stopped,
     )
     least = np.where(declared > 0, 0.0, least)
     own = (declared * arms.quality).sum(axis=1)
