@@ -126,13 +126,7 @@ def derive(
         situation=situation,
         base=base,
         worth=worth,
-        stopped=held(
-            layout.arms,
-            canaries=situation.canaries,
-            declared=situation.declared,
-            before=None if previous is None else previous.solution,
-            explored_max=settings.budget + settings.probe,
-        ),
+        stopped=_stopped(layout, situation, previous=previous, settings=settings),
         settings=settings,
         rng=rng,
     )
@@ -175,6 +169,19 @@ def _switching(layout: Layout, situation: Situation) -> Floats:
     if situation.conversations is None:
         return np.zeros(situation.allowed.shape)
     return switching(situation.conversations, chains=layout.arms.chains, price=situation.price)
+
+
+def _stopped(
+    layout: Layout, situation: Situation, *, previous: Derived | None, settings: Settings
+) -> Bools | None:
+    """Arms (roles, arms) of new models that exploration buys no more steps for."""
+    return held(
+        layout.arms,
+        canaries=situation.canaries,
+        declared=situation.declared,
+        before=None if previous is None else previous.solution,
+        explored_max=settings.budget + settings.probe,
+    )
 
 
 def _declared(situation: Situation) -> Floats:
