@@ -1,7 +1,7 @@
 """Evidence out of the store: tallies per role, versions that answer, outcomes as they came."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ from collector.rolling import LATE_NS, SKEW_NS, evidence_bounds
 from collector.rollup_queries import NS
 from collector.store import Rows, Store
 from learning.arms import Chain
+from learning.canary import labels_used
 from learning.rolewise import Sighting
 from learning.switching import Conversations
 from learning.tally import STATS, Floats, Stat, Tally
@@ -58,7 +59,8 @@ class Evidence:
     ``trusted`` rests on words with proof of who said them, ``all`` on every word. ``usage`` is the
     mean tokens (3,) of an attempt of each tier, whichever version; ``labels`` and ``shared`` count
     the words of ``all`` and those of them that were on whole tasks. ``conversations`` is what a
-    change of model inside one loses, None when too few steps go on with one.
+    change of model inside one loses, None when too few steps go on with one; ``canaries`` how many
+    labels, of ``trusted``, each tier with a new model has had.
     """
 
     trusted: Tally
@@ -68,6 +70,7 @@ class Evidence:
     shared: float
     checks_only: bool
     conversations: Conversations | None = None
+    canaries: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def differs(self) -> bool:
@@ -160,6 +163,12 @@ class Archive:
             conversations=conversations(
                 self._talks.get(scope, []), cells=cells, fallback=scope.fallback
             ),
+            canaries={
+                tier: float(used.sum())
+                for tier, used in labels_used(
+                    trusted, tiers=carried.canaries, since=carried.since
+                ).items()
+            },
         )
 
     def _after(self, scope: Scope, instant: int) -> tuple[Rows, Rows]:

@@ -238,6 +238,7 @@ class _Tick:
                 continue
             carried = scopes.get(str(scope), Carried())
             carried = carried.moved_on(self._archive.versions(scope.role, carried.versions))
+            carried = carried.ranging(declared.tiers)
             if not self._stale:
                 carried = replace(carried, terms=repr(declared))
             scopes[str(scope)] = carried
@@ -257,6 +258,7 @@ class _Tick:
             carried=carried,
             usage=evidence.usage,
             conversations=evidence.conversations,
+            canaries=evidence.canaries,
         )
         aimed = self._learner._planner.aim(scope, evidence, case)
         current = current_of(self.active.standing.revision, aimed, scope=scope)
@@ -279,6 +281,7 @@ class _Tick:
             declared=declared,
             evidence=evidence,
             carried=carried,
+            case=case,
             aim=aimed,
             current=current,
             passed=gated(aimed, current=current, limits=limits),

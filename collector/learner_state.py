@@ -5,7 +5,7 @@ the state is missing or makes no sense.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -29,7 +29,9 @@ class Carried:
     ``instants`` (ns) the decision that raised it: what was decided after it counts too. ``demoted``
     are the tiers whose last alarm was a loss; ``versions`` the model version that stands for each
     tier; ``cheaper_ns`` when a move to cheaper arms was last made, 0 for never; ``terms`` what the
-    policy declared for the scope when the revision in force was made.
+    policy declared for the scope when the revision in force was made. ``offered`` are all tiers
+    that its range ever held, none before the first tick; ``canaries`` those whose model is new:
+    they came later, or another version answers.
     """
 
     since: Mapping[str, int] = field(default_factory=dict)
@@ -39,6 +41,8 @@ class Carried:
     versions: Mapping[str, str] = field(default_factory=dict)
     cheaper_ns: int = 0
     terms: str = ""
+    offered: frozenset[str] = frozenset()
+    canaries: frozenset[str] = frozenset()
 
     def alarmed(self, tier: str, change: Change, *, at_ns: int) -> "Carried":
         """Return it after an alarm that the outcome of a decision at ``at_ns`` raised.
@@ -81,7 +85,16 @@ class Carried:
             versions=dict(versions),
             watches={tier: watch for tier, watch in self.watches.items() if tier not in new},
             demoted=self.demoted - new,
+            canaries=self.canaries | (new & self.versions.keys()),
         )
+
+    def ranging(self, tiers: Iterable[str]) -> "Carried":
+        """Return it with the tiers of the role's range; those of its first range are not new."""
+        came = frozenset(tiers) - self.offered
+        if not came:
+            return self
+        canaries = self.canaries | came if self.offered else self.canaries
+        return replace(self, offered=self.offered | came, canaries=canaries)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,6 +224,8 @@ def _text(carried: Carried) -> str:
         "versions": dict(carried.versions),
         "cheaper_ns": carried.cheaper_ns,
         "terms": carried.terms,
+        "offered": sorted(carried.offered),
+        "canaries": sorted(carried.canaries),
     }
     return json.dumps(content, sort_keys=True)
 
@@ -226,4 +241,6 @@ def _parse(text: str) -> Carried:
         versions={str(tier): str(version) for tier, version in content["versions"].items()},
         cheaper_ns=int(content["cheaper_ns"]),
         terms=str(content["terms"]),
+        offered=frozenset(str(tier) for tier in content.get("offered", ())),
+        canaries=frozenset(str(tier) for tier in content.get("canaries", ())),
     )

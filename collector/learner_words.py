@@ -10,6 +10,13 @@ _STANDING: Final[Mapping[str, str]] = {
     "short": "no mix is proven to hold the floor, and the declared arm is known to miss it: the "
     "most promising mix serves",
 }
+_CANARIES: Final[Mapping[str, str]] = {
+    "trying": "exploration tries it on {share:.1%} of the steps{end}",
+    "stopped": "its trial is over and it is not proven: {share:.1%} of the steps keep it alive "
+    "until it is, another version answers, or [learning].canary_labels is raised",
+    "serves": "it has come through and serves in the mix aimed at",
+    "declared": "the declared arm asks it, so its trial ends nothing",
+}
 _BLOCKS: Final[Mapping[str, str]] = {
     "mode": 'it is not moved: learn = "observe" only looks',
     "frozen": "it is not moved: somebody froze it (`tierwise policy thaw` ends that)",
@@ -36,6 +43,7 @@ def says(entry: Mapping[str, Any]) -> list[str]:
     if entry["demoted"]:
         tiers = ", ".join(entry["demoted"])
         found.append(f"{tiers} became worse (an alarm) and is only probed until it is proven anew")
+    found += _canaries(entry)
     if not entry["labels"]:
         found.append("nobody grades its answers, so nothing cheaper can be proven")
     elif entry["labels_without_proof"]:
@@ -44,6 +52,21 @@ def says(entry: Mapping[str, Any]) -> list[str]:
             "cheaper"
         )
     found += [*_missing(entry), *_conversations(entry)]
+    return found
+
+
+def _canaries(entry: Mapping[str, Any]) -> list[str]:
+    """How far the trial of each new model has come, and what ended it."""
+    found = []
+    for tier, each in entry["canaries"].items():
+        left = each["budget"] - each["labels"]
+        end = f", until {left:,.0f} more are spent" if left > 0 else ""
+        name = f"{tier} is new" if each["version"] is None else f"{tier} is new ({each['version']})"
+        state = _CANARIES[each["state"]].format(share=each["share_aim"], end=end)
+        found.append(
+            f"{name}: {each['labels']:,.0f} of {each['budget']:,.0f} graded answers are spent on "
+            f"it; {state}"
+        )
     return found
 
 

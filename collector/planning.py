@@ -27,6 +27,7 @@ class Plan:
     declared: RoleTerms
     evidence: Evidence
     carried: Carried
+    case: Case
     aim: Aim
     current: Floats
     passed: Passed
@@ -153,6 +154,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "cost_usd_declared": aimed.cost(aimed.declared),
         "conversations": _talks(evidence.conversations, weights=aimed.derived.weights),
         "demoted": sorted(plan.carried.demoted),
+        "canaries": _canaries(plan, to=to),
         "versions": dict(sorted(plan.carried.versions.items())),
         "blocked_by": sorted(plan.passed.blocks),
         "arms": [
@@ -179,6 +181,32 @@ def _talks(found: Conversations | None, *, weights: Floats) -> dict[str, Any] | 
         "stands": {tier: float(mean @ share) for tier, share in found.stands.items()},
         "cached_tokens": {tier: float(mean @ tokens) for tier, tokens in found.warm.items()},
     }
+
+
+def _canaries(plan: Plan, *, to: Floats) -> dict[str, dict[str, Any]]:
+    """Where each tier with a new model stands; ``to`` (arms,) are the shares aimed at.
+
+    `serves` where more of the steps ask it than exploration may, `stopped` where its labels are
+    spent, `declared` where the declared arm walks it, else `trying`.
+    """
+    case, chains = plan.case, plan.case.arms.chains
+    declared = chains[place_of(case.declared, arms=case.arms)]
+    found = {}
+    for tier, used in sorted(case.canaries.items()):
+        share = float(to[[tier in path for path in chains]].sum())
+        state = "serves" if share > SETTINGS.budget + SETTINGS.probe else "trying"
+        if tier in declared:
+            state = "declared"
+        elif tier in plan.aim.stopped:
+            state = "stopped"
+        found[tier] = {
+            "version": plan.carried.versions.get(tier),
+            "labels": used,
+            "budget": case.canary_labels,
+            "share_aim": share,
+            "state": state,
+        }
+    return found
 
 
 def _arm(plan: Plan, at: int, *, share: float, to: float) -> dict[str, Any]:
@@ -220,7 +248,7 @@ def labels_needed(quality: float, *, floor: float) -> int | None:
 def _key(evidence: Evidence, case: Case) -> int:
     """A number that changes whenever an aim may change."""
     parts: list[Any] = [case.floor, str(case.declared), case.arms, sorted(case.since.items())]
-    parts += [sorted(case.demoted)]
+    parts += [sorted(case.demoted), sorted(case.canaries.items()), case.canary_labels]
     for vectors in (case.price, case.typical):
         parts += [(tier, value.tobytes()) for tier, value in sorted(vectors.items())]
     if case.conversations is not None:

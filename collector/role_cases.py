@@ -40,11 +40,12 @@ def case_of(
     carried: Carried,
     usage: Mapping[str, Floats] | None = None,
     conversations: Conversations | None = None,
+    canaries: Mapping[str, float] | None = None,
 ) -> Case:
     """Return the case of a learnable role.
 
     ``usage`` is the mean tokens of an attempt by tier; ``conversations`` is laid out over the cells
-    that the evidence is.
+    that the evidence is; ``canaries`` is how many labels each tier with a new model has had.
     """
     assert declared.floor is not None, "obstacle() speaks of this"
     known = usage or {}
@@ -58,4 +59,6 @@ def case_of(
         since=carried.since,
         demoted=carried.demoted,
         conversations=conversations,
+        canaries={t: used for t, used in (canaries or {}).items() if t in declared.tiers},
+        canary_labels=terms.learning.canary_labels,
     )

@@ -8,22 +8,30 @@ from evals.replay import Brief, News
 from evals.simulate import Served
 from evals.worlds import Floats, Ints
 from learning.arms import Arms, Chain
+from learning.canary import Canaries, held, labels_used
 from learning.compose import Layout
 from learning.derive import Derived, Settings, Situation, derive
 from learning.explore import exploration
 from learning.tally import STATS, Stat, Tally
 from learning.watch import Alarm, Change, Outcomes, Watch
+from telemetry.learnconfig import CANARY_LABELS
 
 Reference = tuple[Floats, Floats]
 Row = tuple[Ints, Floats, Floats, Floats]  # request numbers, outcomes, low and high references
 
 
 class Tierwise:
-    """Tallies, totals and derived shares of one run; a tick is one epoch."""
+    """Tallies, totals and derived shares of one run; a tick is one epoch.
 
-    def __init__(self, brief: Brief, *, settings: Settings) -> None:
+    A tier that was announced as absent and comes is a new model in every role.
+    """
+
+    def __init__(
+        self, brief: Brief, *, settings: Settings, canary_labels: float = CANARY_LABELS
+    ) -> None:
         self._brief = brief
         self._settings = settings
+        self._canary_labels = canary_labels
         arms = Arms(tiers=brief.tiers, arms=brief.arms, chains=brief.chains)
         self._layout = Layout(arms=arms)
         self._tally = Tally(cells=brief.role_names, prefixes=arms.prefixes)
@@ -31,6 +39,7 @@ class Tierwise:
         self._alarms: list[int] = []
         self._price: Mapping[str, float] = dict.fromkeys(brief.tiers, 1.0)
         self._absent: set[str] = set()
+        self._came: set[str] = set()
         self._since: dict[str, int] = {}
         self._demoted: set[str] = set()
         self._watches = dict.fromkeys(brief.tiers, Watch())
@@ -61,7 +70,9 @@ class Tierwise:
         ).bounded()
         self._price = dict(zip(self._brief.tiers, news.price.tolist(), strict=True))
         pairs = zip(self._brief.tiers, news.absent, strict=False)
-        self._absent = {tier for tier, absent in pairs if absent}
+        absent = {tier for tier, absent in pairs if absent}
+        self._came |= self._absent - absent
+        self._absent = absent
         before = self._derived
         self._derived = self._derive(before)
         self._least = self._exploring(before)
@@ -104,7 +115,21 @@ class Tierwise:
             price_of_quality=worth if worth > 0 else 5.0 * float(arms.cost.max()),
             budget=settings.budget,
             alive=[(path[0], probed.get(path[0], settings.trickle)) for path in self._brief.chains],
+            held=held(
+                self._layout.arms,
+                canaries=self._canaries(),
+                declared=self._brief.declared,
+                before=previous.solution,
+                explored_max=settings.budget + settings.probe,
+            ),
         )
+
+    def _canaries(self) -> Canaries | None:
+        """The tiers that came during the run and the labels that each has had, by role."""
+        if not self._came:
+            return None
+        used = labels_used(self._tally, tiers=self._came, since=self._since)
+        return Canaries(used=used, budget=self._canary_labels)
 
     def _allowed(self) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
         """Arms without an absent tier, (roles, arms)."""
@@ -129,6 +154,7 @@ class Tierwise:
                 },
                 since=self._since,
                 demoted=frozenset(self._demoted),
+                canaries=self._canaries(),
             ),
             previous=previous,
             settings=self._settings,

@@ -118,14 +118,13 @@ def derive(
         switching=lost,
     )
     weights = role_mix(tally, settings=settings)
-    worth = 0.0 if previous is None else previous.solution.price_of_quality
     solution = _solve(
         arms,
         starts=[chain[0] for chain in layout.arms.chains],
         weights=weights,
         situation=situation,
         base=base,
-        worth=worth,
+        worth=0.0 if previous is None else previous.solution.price_of_quality,
         stopped=_stopped(layout, situation, previous=previous, settings=settings),
         settings=settings,
         rng=rng,

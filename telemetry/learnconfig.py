@@ -6,6 +6,9 @@ from pydantic import Field
 
 from telemetry.configfile import Section
 
+# graded answers that a role spends on trying a new model; the replay harness takes the same number
+CANARY_LABELS = 500
+
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -29,6 +32,14 @@ class LearningConfig(Section):
     )
     history_days: int = Field(
         28, ge=1, le=400, description="how far back outcomes count as evidence"
+    )
+    canary_labels: int = Field(
+        CANARY_LABELS,
+        ge=0,
+        le=1_000_000,
+        description="graded answers that exploration may spend, in each role, on a tier that is "
+        "new to it or another version of a tier's model; then it gets no more than keeps it alive "
+        "until it is proven. 0: no trial",
     )
     labels: Literal["authenticated", "anyone"] = Field(
         "authenticated",

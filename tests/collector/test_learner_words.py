@@ -10,7 +10,7 @@ from learning.rolewise import Standing
 
 ENTRY: dict[str, Any] = {
     "floor": 0.9, "standing": "unproven", "blocked_by": [], "demoted": [], "labels": 120.0,
-    "labels_without_proof": False, "conversations": None, "cost_usd_now": 0.01,
+    "labels_without_proof": False, "conversations": None, "cost_usd_now": 0.01, "canaries": {},
     "arms": [
         {"arm": "small/accept", "quality": 0.93, "quality_lower": 0.87, "certified": False,
          "cost_usd": 0.001, "switching_usd": 0.0, "labels": 60.0, "labels_needed": 196},
@@ -62,3 +62,31 @@ def test_conversations_are_named_only_where_they_outweigh_a_cheaper_arm() -> Non
     )
     light = changed(certified=True, switching_usd=0.002) | {"conversations": talks}
     assert len(says(light)) == 1
+
+
+CANARY = {
+    "version": "p/mid@2",
+    "labels": 120.0,
+    "budget": 500,
+    "share_aim": 0.08,
+    "state": "trying",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "exploration tries it on 8.0% of the steps, until 380 more are spent"),
+        (
+            {"state": "stopped", "labels": 503.0, "share_aim": 0.005},
+            "its trial is over and it is not proven: 0.5% of the steps keep it alive until it is, "
+            "another version answers, or [learning].canary_labels is raised",
+        ),
+        ({"state": "serves"}, "it has come through and serves in the mix aimed at"),
+        ({"state": "declared"}, "the declared arm asks it, so its trial ends nothing"),
+    ],
+)
+def test_where_a_canary_stands_is_said_with_its_labels(change: dict[str, Any], words: str) -> None:
+    found = says(ENTRY | {"canaries": {"mid": CANARY | change}})
+    spent = 503 if "labels" in change else 120
+    assert f"mid is new (p/mid@2): {spent} of 500 graded answers are spent on it; {words}" in found
