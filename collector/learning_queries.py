@@ -129,6 +129,7 @@ WHERE o.start_ns >= $since AND w.trace_id IN (
   WHERE d.start_ns >= $low * {NS} AND d.start_ns < $high * {NS}
 )
 """,
+    "DELETE FROM temp.learned WHERE minute < $oldest",
 )
 LEARNED_RANGE: Final = "SELECT min(minute), max(minute) + 60, count(*) FROM temp.learned"
 EVIDENCE: Final[tuple[str, ...]] = (

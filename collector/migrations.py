@@ -145,6 +145,24 @@ _M009: Final = """
 INSERT INTO dirty SELECT DISTINCT start_ns // 60000000000 FROM decisions;
 """
 
+# Before which minute facts were removed. Until now that was by any minute, so where sums may reach
+# further back than facts, the hour of the first fact may hold a part of its own only.
+_M010: Final = """
+INSERT INTO state
+WITH facts AS (
+  SELECT min(start_ns) // 3600000000000 * 60 AS hour
+  FROM (SELECT start_ns FROM calls UNION ALL SELECT start_ns FROM decisions)
+), sums AS (
+  SELECT min(minute) AS first, max(minute) // 60 * 60 AS hour
+  FROM (SELECT minute FROM rollups UNION ALL SELECT minute FROM rollups_decisions)
+)
+SELECT 'pruned_before_minute', CASE
+  WHEN facts.hour IS NULL THEN coalesce(sums.hour, 0)
+  WHEN sums.first < facts.hour OR facts.hour < state.value THEN facts.hour
+  ELSE 0 END
+FROM facts, sums, state WHERE state.name = 'hourly_before_minute';
+"""
+
 MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
     (1, _M001),
     (2, _M002),
@@ -155,6 +173,7 @@ MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
     (7, _M007),
     (8, latency_queries.MIGRATION),
     (9, _M009),
+    (10, _M010),
 )
 
 

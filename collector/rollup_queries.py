@@ -1,7 +1,8 @@
 """The statements that keep roll-ups: per minute, and per hour for what lies further back.
 
 A roll-up of a minute (or hour) is always computed again as a whole, so late, corrected and doubled
-data cannot bend it. ``$edge`` is the first minute that is still kept by the minute. Bounds are
+data cannot bend it. ``$edge`` is the first minute that is still kept by the minute, ``$oldest`` the
+first whose facts are all there: what lies before it keeps its sums. Bounds are
 bound values, not subqueries, so that the engine can skip what lies outside; rows are inserted in
 order of time for the same reason.
 """
@@ -25,6 +26,11 @@ def slot(column: str) -> str:
 
 
 EDGE: Final = "SELECT value FROM state WHERE name = 'hourly_before_minute'"
+# Facts before this minute were removed, at whatever retention held then; it never falls.
+PRUNED: Final = "SELECT value FROM state WHERE name = 'pruned_before_minute'"
+MOVE_PRUNED: Final = """
+UPDATE state SET value = greatest(value, $pruned) WHERE name = 'pruned_before_minute'
+"""
 MOVE_EDGE: Final = "UPDATE state SET value = $edge WHERE name = 'hourly_before_minute'"
 # Up to which arrival words have found their decisions.
 MARK_ROLLED_UP: Final = "UPDATE state SET value = $arrival WHERE name = 'rolled_up_ns'"
@@ -104,14 +110,16 @@ FROM decisions d JOIN temp.due t ON t.minute = {slot("d.start_ns")}
 WHERE d.start_ns >= $low * {NS} AND d.start_ns < $high * {NS}
 GROUP BY t.minute, d.role, d.tier_start, d.mode ORDER BY t.minute
 """,
-    # A task goes on while calls of it come within ``$since`` of its first one.
-    """
+    # A task goes on while calls of it come within ``$since`` of its first one. One that began
+    # among facts that are gone stays as it was told then.
+    f"""
 CREATE OR REPLACE TEMP TABLE touched AS
 SELECT f.role, f.task, least(min(f.start_ns), min(t.start_ns)) AS start_ns,
   min(t.start_ns) AS known_ns
 FROM temp.fresh f LEFT JOIN tasks t
   ON t.task = f.task AND t.role IS NOT DISTINCT FROM f.role AND t.start_ns >= $since
 GROUP BY f.role, f.task
+HAVING least(min(f.start_ns), min(t.start_ns)) >= $oldest * {NS}
 """,
 )
 TOUCHED_RANGE: Final = "SELECT min(start_ns), max(start_ns), count(*) FROM temp.touched"
@@ -331,6 +339,6 @@ PRUNE: Final[tuple[str, ...]] = (
     "DELETE FROM texts WHERE start_ns < $spans_before",
     "DELETE FROM calls WHERE start_ns < $calls_before",
     "DELETE FROM decisions WHERE start_ns < $calls_before",
-    "DELETE FROM evaluations WHERE time_ns < $calls_before",
-    "DELETE FROM tasks WHERE start_ns < $calls_before",
+    "DELETE FROM evaluations WHERE time_ns < $words_before",
+    "DELETE FROM tasks WHERE start_ns < $tasks_before",
 )
