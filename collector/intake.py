@@ -136,7 +136,6 @@ class Intake:
 
     async def _decode(self, export: Export) -> Batch:
         started = self._clock.monotonic()
-        self._rules.normaliser.look(started)
         reception = Reception(
             received_ns=self._clock.now_ns(),
             pricing=self._rules.pricing,

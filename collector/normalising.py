@@ -1,82 +1,31 @@
-"""The policy's evaluators, read again when the policy file changes."""
+"""What evaluators' words mean, by the policy that holds."""
 
-import logging
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Final
-
-from pydantic import ConfigDict, Field
+from collections.abc import Callable, Iterable, Mapping
 
 from collector.rows import EvaluationRow
-from telemetry.configfile import Section, parse, read
-from telemetry.errors import ConfigError
 from telemetry.evaluators import EvaluatorConfig, quality
+from telemetry.terms import Terms
 
-LOOK_SECONDS: Final = 2.0
-
-log = logging.getLogger("tierwise.collector")
+Evaluators = Mapping[str, EvaluatorConfig]
 
 
-class _Evaluators(Section):
-    """The one table of the policy that the collector reads; the gateway checks the others."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    evaluators: dict[str, EvaluatorConfig] = Field(default_factory=dict)
+def evaluators_of(terms: Terms | None) -> Evaluators:
+    """Return the evaluators that a policy declares; none where there is no policy."""
+    return {} if terms is None else terms.evaluators
 
 
 class Normaliser:
-    """Puts every evaluation on 0..1."""
+    """Puts every evaluation on 0..1; ``evaluators`` says which scales and labels hold now."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Read the evaluators of the policy at ``path``; none when it is None.
-
-        Raises:
-            ConfigError: the file is missing or its evaluators are wrong.
-        """
-        self._path = path
-        self._stamp = _stamp(path)
-        self._looked_at = 0.0
-        self._evaluators = {} if path is None else _load(path)
-
-    def look(self, monotonic: float) -> None:
-        """Refresh, but not more often than every two seconds."""
-        if monotonic - self._looked_at >= LOOK_SECONDS:
-            self._looked_at = monotonic
-            self.refresh()
-
-    def refresh(self) -> None:
-        """Read the file again if it changed; a faulty one leaves the evaluators as they were."""
-        if self._path is None:
-            return
-        stamp = _stamp(self._path)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self._evaluators = _load(self._path)
-        except ConfigError as error:
-            log.error("the policy's evaluators stay as they were: %s", error)
+    def __init__(self, evaluators: Callable[[], Evaluators] = dict) -> None:
+        self._evaluators = evaluators
 
     def fill(self, rows: Iterable[EvaluationRow]) -> None:
         """Set the score of each row from its raw score or label."""
+        evaluators = self._evaluators()
         for row in rows:
-            row.score = self.quality(row.name, score=row.score_raw, label=row.label)
+            row.score = quality(evaluators.get(row.name), score=row.score_raw, label=row.label)
 
     def quality(self, name: str, *, score: float | None, label: str | None) -> float | None:
         """Return the quality that an evaluator's words mean, or None when they do not say."""
-        return quality(self._evaluators.get(name), score=score, label=label)
-
-
-def _stamp(path: Path | None) -> tuple[int, int] | None:
-    if path is None:
-        return None
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
-def _load(path: Path) -> dict[str, EvaluatorConfig]:
-    return parse(read(path), _Evaluators, name=path.name).evaluators
+        return quality(self._evaluators().get(name), score=score, label=label)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -28,7 +27,7 @@ from collector.desk import Desk, desk_path
 from collector.duckdb_store import DuckDBStore, exports_folder
 from collector.intake import Intake, Limits, Rules
 from collector.meters import Meters
-from collector.normalising import Normaliser
+from collector.normalising import Normaliser, evaluators_of
 from collector.otlp_grpc import grpc_server
 from collector.otlp_http import OtlpHttp
 from collector.pricing import BookPricing, Pricing
@@ -60,7 +59,6 @@ class _Server(uvicorn.Server):
 def run(
     config: CollectorConfig,
     *,
-    policy_path: Path | None,
     pricing: Pricing | None = None,
     terms: Callable[[], Terms | None] = lambda: None,
     telemetry: TelemetryConfig | None = None,
@@ -68,11 +66,11 @@ def run(
     """Serve until SIGTERM or SIGINT, then answer what is under way, commit it and return 0.
 
     ``pricing`` prices foreign calls; the catalogue's prices when absent. ``terms`` says what the
-    policy declares at the time it is asked; without any nothing is learned. Alerts may go to the
-    endpoints of ``telemetry``.
+    policy declares at the time it is asked; without any nothing is learned, and evaluators' words
+    mean what they mean to everybody. Alerts may go to the endpoints of ``telemetry``.
 
     Raises:
-        ConfigError: a port is taken, a token is missing or the policy's evaluators are wrong.
+        ConfigError: a port is taken or a token is missing.
         StoreError: the store cannot be opened; the message names who holds it.
     """
     atexit.register(_hush)
@@ -81,7 +79,7 @@ def run(
         pricing = BookPricing(PriceBook({}, at=datetime.now(tz=UTC)))
     meters = Meters()
     access = Access.from_env(config.token_env, keys=config.keys, console=config.console)
-    normaliser = Normaliser(policy_path)
+    normaliser = Normaliser(lambda: evaluators_of(terms()))
     sockets = [listening(config.otlp_http), listening(config.console)]
     writer = Writer(lambda: _store(config, clock), meters=meters, clock=clock)
     desk: Desk | None = None
@@ -180,7 +178,7 @@ class Collector:
         body_bytes = config.body_mb_max * 1_048_576
         self._config = config
         self._writer = wiring.writer
-        self._normaliser = wiring.rules.normaliser
+        self._terms = wiring.terms
         intake = self._intake = Intake(
             wiring.writer,
             rules=wiring.rules,
@@ -266,7 +264,7 @@ class Collector:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
-        loop.add_signal_handler(signal.SIGHUP, self._normaliser.refresh)
+        loop.add_signal_handler(signal.SIGHUP, self._terms)
         try:
             await self.start(sockets)
         except ConfigError:

@@ -79,6 +79,7 @@ def terms_of(config: Config, policy: PolicyFile, *, at: datetime) -> Terms:
         roles=tuple(_role(policy, rules) for rules in rules_of(policy)),
         alerts=policy.alerts,
         learning=policy.learning,
+        evaluators=policy.evaluators,
     )
 
 

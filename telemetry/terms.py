@@ -1,7 +1,7 @@
 """Terms: what the two files declare, as plain records for whoever does not serve steps.
 
 The gateway compiles policy.toml into routes; the collector, which may not import the gateway,
-learns, alerts and reviews by these records of the same file.
+learns, grades, alerts and reviews by these records of the same file.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from datetime import date
 from typing import Literal
 
 from telemetry.alerting import AlertsConfig
+from telemetry.evaluators import EvaluatorConfig
 from telemetry.learnconfig import LearningConfig
 from telemetry.records import Arm
 
@@ -60,6 +61,7 @@ class Terms:
     roles: tuple[RoleTerms, ...]
     alerts: AlertsConfig = field(default_factory=AlertsConfig)
     learning: LearningConfig = field(default_factory=LearningConfig)
+    evaluators: Mapping[str, EvaluatorConfig] = field(default_factory=dict)
 
     def of(self, role: str, mode: str | None = None) -> RoleTerms | None:
         """Return the terms that hold for ``role`` in ``mode``; None for an unknown role."""

@@ -101,9 +101,10 @@ def _read(
     from collector.normalising import Normaliser  # noqa: PLC0415
     from telemetry.prices import PriceBook  # noqa: PLC0415
 
+    evaluators = {} if policy is None else load_file(policy, PolicyFile).evaluators
     means = Means(
         book=PriceBook(prices, at=datetime.now(UTC)),
-        normaliser=Normaliser(policy),
+        normaliser=Normaliser(lambda: evaluators),
         now_ns=time.time_ns(),
     )
     with (

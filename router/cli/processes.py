@@ -73,7 +73,6 @@ def run_collector(files: Files) -> int:
     terms = TermsFile(files.config_path, files.policy_path, clock=SystemClock())
     return run(
         config.collector,
-        policy_path=files.policy_path,
         pricing=BookPricing(prices),
         terms=terms.current,
         telemetry=config.telemetry,

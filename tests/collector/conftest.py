@@ -19,7 +19,7 @@ from collector.desk import Desk, desk_path
 from collector.duckdb_store import DuckDBStore
 from collector.intake import Intake, Rules
 from collector.meters import Meters
-from collector.normalising import Normaliser
+from collector.normalising import Normaliser, evaluators_of
 from collector.pricing import BookPricing
 from collector.process import Collector, Wiring, listening
 from collector.revisions import Revisions
@@ -104,7 +104,6 @@ async def running(
     *,
     token: str | None = None,
     access: Access | None = None,
-    policy: Path | None = None,
     terms: Terms | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
@@ -123,7 +122,8 @@ async def running(
             config=config, store=store, writer=writer, meters=meters, clock=clock,
             access=access or Access(token),
             rules=Rules(
-                pricing=pricing(), normaliser=Normaliser(policy), authenticated=token is not None
+                pricing=pricing(), normaliser=Normaliser(lambda: evaluators_of(terms)),
+                authenticated=token is not None,
             ),
             desk=desk, terms=lambda: terms,
         )

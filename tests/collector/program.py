@@ -92,6 +92,4 @@ def running(store: Path, ports: Ports) -> Iterator[subprocess.Popen[bytes]]:
 if __name__ == "__main__":
     numbers = Ports(*map(int, sys.argv[2:5]))
     book = PriceBook(STANDIN_PRICES, at=datetime.now(tz=UTC))
-    raise SystemExit(
-        run(config(Path(sys.argv[1]), numbers), policy_path=None, pricing=BookPricing(book))
-    )
+    raise SystemExit(run(config(Path(sys.argv[1]), numbers), pricing=BookPricing(book)))

@@ -1,8 +1,9 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from telemetry.evaluators import EvaluatorConfig
+from telemetry.terms import Terms
 from tests.collector.conftest import Running, Start
 from tests.collector.otlp import NOW_NS, Trace, evaluation
 from tests.collector.test_duckdb_store import routed
@@ -177,15 +178,12 @@ async def test_only_the_token_makes_feedback_authenticated(start: Start) -> None
     ]
 
 
-async def test_the_policy_says_how_an_evaluator_s_words_are_read(
-    start: Start, tmp_path: Path
-) -> None:
-    policy = tmp_path / "policy.toml"
-    policy.write_text(
-        "schema = 1\n[evaluators.stars]\nscale = [1, 5]\n"
-        "[evaluators.words]\nlabels = { meh = 0.4 }\n"
-    )
-    running = await start(policy=policy)
+async def test_the_policy_says_how_an_evaluator_s_words_are_read(start: Start) -> None:
+    evaluators = {
+        "stars": EvaluatorConfig(scale=(1, 5)), "words": EvaluatorConfig(labels={"meh": 0.4}),
+    }  # fmt: skip
+    terms = Terms(policy_hash="p1", ladder=(), tiers={}, roles=(), evaluators=evaluators)
+    running = await start(terms=terms)
     assert (await feedback(running, decision="a", name="stars", score=4))[0] == 202
     assert (await feedback(running, decision="a", name="words", label="meh"))[0] == 202
     assert (await feedback(running, decision="a", name="words", label="overprovisioned"))[0] == 409

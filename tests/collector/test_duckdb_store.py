@@ -32,7 +32,7 @@ def decoded(trace: Trace) -> Batch:
 
 def judged(name: str, **more: Any) -> Batch:
     batch = decode_logs(evaluation(name, **more), RECEPTION)
-    Normaliser(None).fill(batch.evaluations)
+    Normaliser().fill(batch.evaluations)
     return batch
 
 

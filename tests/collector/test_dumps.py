@@ -45,7 +45,7 @@ def audit(tmp_path: Path) -> Audit:
         folder.mkdir()
         means = Means(
             book=PriceBook(PRICES, at=datetime(2026, 6, 1, tzinfo=UTC)),
-            normaliser=Normaliser(None),
+            normaliser=Normaliser(),
             now_ns=NOW_NS + 10**10,
         )
         return load([str(place) for place in places], folder, means=means)

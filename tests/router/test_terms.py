@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.normalising import Normaliser, evaluators_of
 from router.terms import TermsFile
 from telemetry.clock import ManualClock, SystemClock
 from telemetry.errors import ConfigError
@@ -91,6 +92,26 @@ def test_a_changed_file_is_taken_up_and_a_faulty_one_is_not(tmp_path: Path) -> N
     os.unlink(policy)
     clock.advance(3.0)
     assert terms.current() is second
+
+
+def test_evaluators_change_with_the_rest_of_their_file_or_not_at_all(tmp_path: Path) -> None:
+    """What grades and what learns go by one version of the policy."""
+    config, policy = _files(tmp_path)
+    stars = "[evaluators.stars]\nscale = [1, {}]\n"
+    policy.write_text(POLICY + stars.format(5))
+    clock = ManualClock()
+    terms = TermsFile(config, policy, clock=clock)
+    normaliser = Normaliser(lambda: evaluators_of(terms.current()))
+    assert normaliser.quality("stars", score=4.0, label=None) == 0.75
+    faulty = POLICY.replace('tier = "small"', 'tier = "smol"') + stars.format(7)
+    policy.write_text(faulty)
+    clock.advance(3.0)
+    assert normaliser.quality("stars", score=4.0, label=None) == 0.75
+    before = policy.stat()
+    policy.write_text(POLICY + stars.format(7))
+    os.utime(policy, ns=(before.st_atime_ns, before.st_mtime_ns))
+    clock.advance(3.0)
+    assert normaliser.quality("stars", score=4.0, label=None) == 0.5
 
 
 def test_a_policy_that_does_not_fit_together_is_refused_at_the_start(tmp_path: Path) -> None:
