@@ -58,7 +58,11 @@ def key_of(headers: Mapping[str, str]) -> str | None:
     """
     key = headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= KEY_CHARS_MAX:
-        raise Refusal("invalid_field", f"Idempotency-Key: 1 to {KEY_CHARS_MAX} characters")
+        raise Refusal(
+            "invalid_field",
+            f"Idempotency-Key: 1 to {KEY_CHARS_MAX} characters",
+            hint="send a random one, such as a UUID, or leave the header out",
+        )
     return key
 
 
@@ -74,7 +78,11 @@ def earlier(change: Transaction, ask: Ask) -> Answer | None:
     if row is None:
         return None
     if row["request"] != ask.fingerprint:
-        raise Refusal("key_reused", "this Idempotency-Key came before with another request")
+        raise Refusal(
+            "key_reused",
+            "this Idempotency-Key came before with another request",
+            hint="send a new key with a new request",
+        )
     return Answer(body=json.loads(row["body"]), again=True)
 
 

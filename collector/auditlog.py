@@ -24,6 +24,7 @@ COLUMNS: Final = (
     "sequence", "at_ns", "actor", "action", "subject", "before", "after", "reason", "previous",
 )  # fmt: skip
 PAGE_MAX: Final = 1_000
+NO_LOG: Final = "name a store beside which the collector keeps its file, ending in .desk"
 
 _APPEND: Final = """
 INSERT INTO audit_log VALUES
@@ -131,13 +132,13 @@ def read_file(path: Path) -> tuple[list[Row], str | None]:
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"{path}: {error}") from error
+        raise StoreUnavailable(f"{path}: {error}", hint=NO_LOG) from error
     try:
         reading = Transaction(connection)
         rows = reading.rows(_NEXT, {"after": -(2**63), "limit": -1})
         head = reading.row(_HEAD, {"name": HEAD})
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"{path}: {error}") from error
+        raise StoreUnavailable(f"{path}: {error}", hint=NO_LOG) from error
     finally:
         connection.close()
     return rows, None if head is None else head["value"]

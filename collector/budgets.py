@@ -21,8 +21,10 @@ from typing import Any, Final
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from collector.access import Access
+from collector.access import TOKEN, Access
+from collector.refusals import envelope
 from telemetry.clock import Clock
+from telemetry.errors import ApiError
 from telemetry.leases import NOTICES_MAX, PATH, Answer, Claim, Grant, Notice, Report
 
 EXPIRES_SECONDS: Final = 10.0  # without a word; then what a worker left unused goes to others
@@ -362,19 +364,25 @@ def budget_routes(*, path: Path, clock: Clock, access: Access) -> APIRouter:
     @routes.post(PATH)
     async def lease(request: Request) -> Response:
         if not access.allows(request.headers.get("authorization", "").encode()):
-            return _refused(401, "unknown_key", "this is not the collector's token")
+            told = ApiError("this is not the collector's token", hint=TOKEN)
+            return _refused(401, "unknown_key", told)
         length = request.headers.get("content-length", "")
         if not length.isdigit() or int(length) > BODY_BYTES_MAX:
-            return _refused(413, "body_too_large", f"at most {BODY_BYTES_MAX} bytes, length stated")
+            told = ApiError(
+                f"at most {BODY_BYTES_MAX} bytes, length stated", hint="report in parts"
+            )
+            return _refused(413, "body_too_large", told)
         try:
             report = msgspec.json.decode(await request.body(), type=Report)
         except msgspec.MsgspecError as error:
-            return _refused(422, "invalid_field", str(error))
+            told = ApiError(str(error), hint="gateway and collector must be of one version")
+            return _refused(422, "invalid_field", told)
         now = clock.monotonic()
         try:
             answer = budgets.report(report, now=now, today=clock.now_ns() // DAY_NS)
         except Stale:
-            return _refused(409, "stale", "a later report of this worker was taken already")
+            told = ApiError("a later report of this worker was taken", hint="send the next one")
+            return _refused(409, "stale", told)
         if report.claims or report.leaving:
             await keeper.save(now=now, at_once=report.leaving)
         return Response(msgspec.json.encode(answer), media_type="application/json")
@@ -382,7 +390,7 @@ def budget_routes(*, path: Path, clock: Clock, access: Access) -> APIRouter:
     return routes
 
 
-def _refused(status: int, code: str, message: str) -> Response:
+def _refused(status: int, code: str, error: ApiError) -> Response:
     kind = "unauthorized" if status == 401 else "invalid_request"
-    body = {"error": {"type": kind, "code": code, "message": message}}
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
+    body = msgspec.json.encode(envelope(kind, code, error))
+    return Response(body, status_code=status, media_type="application/json")

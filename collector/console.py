@@ -2,18 +2,23 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from collector import queries
-from collector.access import Access
+from collector.access import TOKEN, Access
 from collector.budgets import budget_routes
 from collector.control import Control
 from collector.decode import BadBody
@@ -25,16 +30,30 @@ from collector.meters import Meters
 from collector.normalising import Normaliser
 from collector.pages import page_routes
 from collector.quota import Quota
-from collector.refusals import Refusal, body_of
+from collector.refusals import Refusal, body_of, envelope
 from collector.rows import EvaluationRow
 from collector.scoreboard import scoreboard
 from collector.store import Store, StoreError, StoreRefused
 from telemetry.clock import Clock
+from telemetry.errors import ApiError
 
 QUERY_SECONDS_MAX: Final = 10.0
 ROWS_MAX: Final = 10_000
 EXPORT_ROWS_MAX: Final = 1_000_000
 DAY_SECONDS: Final = 86_400.0
+KINDS: Final = {
+    401: "unauthorized", 429: "rate_limited", 500: "internal", 503: "overloaded",
+}  # fmt: skip
+FIELDS: Final = "docs/collector.md says what each route takes"
+LOG: Final = "the collector's log has the details; please report it"
+# What people send to the console though another port of ours takes it, by the path's end.
+ELSEWHERE: Final = dict.fromkeys(
+    ("/v1/traces", "/v1/logs", "/v1/metrics"),
+    "OTLP goes to the collector's own port, 4318 at first",
+) | dict.fromkeys(
+    ("/chat/completions", "/responses", "/messages", "/embeddings", "/models"),
+    "that is the gateway's, on port 8080 at first",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,22 +92,34 @@ def console(parts: Parts) -> FastAPI:
     _add_feedback(app, parts)
     _add_data(app, parts)
     ledger = parts.exports.with_suffix(".budgets.json")
-    app.include_router(budget_routes(path=ledger, clock=parts.clock, access=parts.access))
-    for routes in parts.control.routes:
+    parted = [
+        budget_routes(path=ledger, clock=parts.clock, access=parts.access),
+        *parts.control.routes,
+        page_routes(),
+    ]
+    app.state.known = _known([*app.routes, *chain.from_iterable(one.routes for one in parted)])
+    for routes in parted:
         app.include_router(routes)
-    app.include_router(page_routes())
     return app
 
 
-def error_body(type_: str, code: str, message: str) -> dict[str, Any]:
-    """Return the one shape of an error of this API."""
-    return {"error": {"type": type_, "code": code, "message": message}}
+def _known(routes: Iterable[BaseRoute]) -> dict[str, set[str]]:
+    """Return the methods that each path takes."""
+    found: dict[str, set[str]] = {}
+    for route in routes:
+        if isinstance(route, APIRoute):
+            found.setdefault(route.path, set()).update(route.methods or ())
+    return found
 
 
-def _refused(status: int, code: str, message: str) -> JSONResponse:
-    kind = "overloaded" if status == 503 else "invalid_request"
-    headers = {"retry-after": "1"} if status == 503 else None
-    return JSONResponse(error_body(kind, code, message), status_code=status, headers=headers)
+def _refused(
+    status: int, code: str, message: str, *, hint: str, retry_seconds: int | None = None
+) -> JSONResponse:
+    kind = KINDS.get(status, "invalid_request")
+    wait = 1 if status == 503 else retry_seconds
+    headers = None if wait is None else {"retry-after": str(wait)}
+    body = envelope(kind, code, ApiError(message, hint=hint))
+    return JSONResponse(body, status_code=status, headers=headers)
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -98,7 +129,7 @@ def _add_errors(app: FastAPI) -> None:
             f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'body'}: {fault['msg']}"
             for fault in error.errors()[:5]
         ]
-        return _refused(422, "invalid_field", "; ".join(faults))
+        return _refused(422, "invalid_field", "; ".join(faults), hint=FIELDS)
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> JSONResponse:
@@ -107,8 +138,35 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(StoreError)
     async def unavailable(_: Request, error: StoreError) -> JSONResponse:
         if isinstance(error, StoreRefused):
-            return _refused(400, "refused", str(error))
-        return _refused(503, "store_unavailable", str(error))
+            return _refused(400, "refused", error.message, hint=error.hint)
+        return _refused(503, "store_unavailable", error.message, hint=error.hint)
+
+    @app.exception_handler(HTTPException)
+    async def nowhere(request: Request, error: HTTPException) -> JSONResponse:
+        return _no_route(app, request, error)
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> JSONResponse:  # the server logs it
+        return _refused(
+            500, "internal", f"a fault of the collector's own: {error!r:.200}", hint=LOG
+        )
+
+
+def _no_route(app: FastAPI, request: Request, error: HTTPException) -> JSONResponse:
+    path = request.url.path[:200]
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "GET")
+        answer = _refused(
+            405, "method_not_allowed", f"{path} takes no {request.method}", hint=f"send {allowed}"
+        )
+        answer.headers["allow"] = allowed
+        return answer
+    elsewhere = next((where for end, where in ELSEWHERE.items() if path.endswith(end)), None)
+    near = get_close_matches(path, app.state.known, n=1)
+    hint = elsewhere or (
+        f"did you mean {near[0]}?" if near else "docs/collector.md lists the routes"
+    )
+    return _refused(404, "not_found", f"the console has no route {path}", hint=hint)
 
 
 def _add_health(app: FastAPI, parts: Parts) -> None:
@@ -154,8 +212,9 @@ def _add_board(app: FastAPI, parts: Parts) -> None:
         found = explain(parts.store, decision_id)
         if found is None:
             return _refused(
-                404, "not_found", f"no decision {decision_id[:100]!r}; its span may be on its way"
-            )
+                404, "not_found", f"no decision {decision_id[:100]!r}",
+                hint="its span may be on its way: ask again in a few seconds",
+            )  # fmt: skip
         return JSONResponse(found)
 
 
@@ -164,10 +223,8 @@ def _add_feedback(app: FastAPI, parts: Parts) -> None:
     async def feedback(body: Feedback, request: Request) -> JSONResponse:
         authorization = request.headers.get("authorization", "").encode()
         if authorization and parts.access.required and not parts.access.allows(authorization):
-            return JSONResponse(
-                error_body("unauthorized", "unknown_key", "this is not the collector's token"),
-                status_code=401,
-            )
+            said = "this is not the collector's token"
+            return _refused(401, "unknown_key", said, hint=TOKEN)
         authenticated = parts.access.required and bool(authorization)
         try:
             row = feedback_row(
@@ -175,7 +232,7 @@ def _add_feedback(app: FastAPI, parts: Parts) -> None:
                 authenticated=authenticated,
             )  # fmt: skip
         except ValueError as error:
-            return _refused(422, "invalid_field", str(error))
+            return _refused(422, "invalid_field", str(error), hint=FIELDS)
         return await _kept(parts, row)
 
 
@@ -188,26 +245,26 @@ async def _kept(parts: Parts, row: EvaluationRow) -> JSONResponse:
         return _refused(
             409, "already_graded",
             f"{row.source} has said something else about this under {row.name!r} before",
+            hint="its first word stands; another source or another name may say more",
         )  # fmt: skip
     wait = None
     if not row.authenticated:
         wait = parts.quota.wait_seconds(row.source, now_ns=row.received_ns)
     if wait is not None:
         parts.meters.feedback_capped.inc()
-        return JSONResponse(
-            error_body(
-                "rate_limited", "too_much_feedback",
-                f"{row.source} has given what one source may in an hour without the collector's "
-                "token (collector.feedback_per_hour)",
-            ),
-            status_code=429, headers={"retry-after": str(wait)},
+        return _refused(
+            429, "too_much_feedback",
+            f"{row.source} has given what one source may in an hour without the collector's "
+            "token (collector.feedback_per_hour)",
+            hint="show the token, or send the rest when Retry-After has passed",
+            retry_seconds=wait,
         )  # fmt: skip
     try:
         await parts.intake.keep([row])
     except Busy as error:
-        return _refused(503, "overloaded", str(error))
+        return _refused(503, "overloaded", str(error), hint="try again shortly")
     except BadBody as error:
-        return _refused(400, "refused", str(error))
+        return _refused(400, "refused", str(error), hint=FIELDS)
     return JSONResponse({"status": "accepted", "id": row.evaluation_id}, status_code=202)
 
 

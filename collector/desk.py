@@ -19,6 +19,7 @@ from collector.store import StoreUnavailable
 from telemetry.errors import ConfigError
 
 BUSY_SECONDS: Final = 10.0
+WRITABLE: Final = "the store's directory must be writable and have room; then try again"
 SETTINGS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # a commit that returned is on the disk
@@ -77,7 +78,7 @@ class Desk:
                 self._connection.execute(setting)
             self._migrate(MIGRATIONS)
         except OSError as error:
-            raise StoreUnavailable(f"{path}: {error.strerror or error}") from error
+            raise StoreUnavailable(f"{path}: {error.strerror or error}", hint=WRITABLE) from error
         except sqlite3.Error as error:
             raise StoreUnavailable(
                 f"{path}: {error}",
@@ -107,7 +108,7 @@ class Desk:
             except sqlite3.IntegrityError:
                 raise  # a rule of the tables; whoever wrote the statement knows what it means
             except sqlite3.Error as error:
-                raise StoreUnavailable(f"{self._path}: {error}") from error
+                raise StoreUnavailable(f"{self._path}: {error}", hint=WRITABLE) from error
 
     def rows(self, sql: str, bound: Bound | None = None) -> list[Row]:
         """Return the rows of one SELECT outside any transaction."""
@@ -115,7 +116,7 @@ class Desk:
             try:
                 return Transaction(self._connection).rows(sql, bound)
             except sqlite3.Error as error:
-                raise StoreUnavailable(f"{self._path}: {error}") from error
+                raise StoreUnavailable(f"{self._path}: {error}", hint=WRITABLE) from error
 
     def row(self, sql: str, bound: Bound | None = None) -> Row | None:
         """Return the first row of one SELECT outside any transaction, or None."""

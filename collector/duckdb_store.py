@@ -20,6 +20,7 @@ from collector.migrations import migrate
 from collector.rolling import DAY_NS, LATE_NS, Runner
 from collector.rows import Batch, CallRow, DecisionRow, EvaluationRow, LogRow, SpanRow, TextRow
 from collector.store import (
+    SQL_HELP,
     Parameters,
     Rows,
     StoreLocked,
@@ -83,7 +84,9 @@ class DuckDBStore:
             self.close()
             if isinstance(error, TierwiseError):
                 raise
-            raise StoreUnavailable(f"{path}: {_first_line(error)}") from error
+            raise StoreUnavailable(
+                f"{path}: {_first_line(error)}", hint=remedy(str(error))
+            ) from error
 
     def _connect(self) -> None:
         memory_mb, threads = self._limits
@@ -109,17 +112,24 @@ class DuckDBStore:
             return self._write(whole)
         except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
             self._recover(error)
-            raise StoreRefused(f"a value cannot be stored: {_first_line(error)}") from error
+            said = f"a value cannot be stored: {_first_line(error)}"
+            raise StoreRefused(said, hint="mend the sender: again it fails again") from error
         except duckdb.Error as error:
             self._recover(error)
             raise StoreUnavailable(_first_line(error), hint=remedy(str(error))) from error
         except MemoryError as error:  # it passes: its senders may try again
             self._recover(error)
-            raise StoreUnavailable("there is not enough memory to commit this now") from error
+            raise StoreUnavailable(
+                "there is not enough memory to commit this now",
+                hint="senders keep it and try again; give the collector more memory if it stays so",
+            ) from error
         except Exception as error:
             self._recover(error)  # a fault of ours costs its batch, never the only writer
             log.exception("a commit failed by a fault of the collector's own")
-            raise StoreRefused(f"a fault of the collector's own: {error!r:.200}") from error
+            raise StoreRefused(
+                f"a fault of the collector's own: {error!r:.200}",
+                hint="its log has the details; please report it",
+            ) from error
 
     def _write(self, batches: Sequence[Batch]) -> Written:
         """Commit copies of batches: those that failed may be tried again with all their rows."""
@@ -282,10 +292,10 @@ class DuckDBStore:
             try:
                 statements = cursor.extract_statements(sql)
             except duckdb.Error as error:
-                raise StoreRefused(_first_line(error)) from error
+                raise StoreRefused(_first_line(error), hint=SQL_HELP) from error
             allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
             if len(statements) != 1 or statements[0].type not in allowed:
-                raise StoreRefused("only one SELECT at a time can be run here")
+                raise StoreRefused("only one SELECT at a time can be run here", hint=SQL_HELP)
             timer = threading.Timer(seconds_max, cursor.interrupt)
             timer.start()
             try:
@@ -294,9 +304,12 @@ class DuckDBStore:
                 columns = tuple(column[0] for column in found.description or ())
                 rows = found.fetchmany(rows_max + 1)
             except duckdb.InterruptException as error:
-                raise StoreRefused(f"the query took longer than {seconds_max:g} s") from error
+                raise StoreRefused(
+                    f"the query took longer than {seconds_max:g} s",
+                    hint="ask for a shorter time or for fewer columns, or export the table",
+                ) from error
             except duckdb.Error as error:
-                raise StoreRefused(_first_line(error)) from error
+                raise StoreRefused(_first_line(error), hint=SQL_HELP) from error
             finally:
                 timer.cancel()
         return Table(columns=columns, rows=rows[:rows_max], truncated=len(rows) > rows_max)
@@ -306,7 +319,10 @@ class DuckDBStore:
         rows_max: int,
     ) -> str | None:  # fmt: skip
         if table not in queries.EXPORTS:
-            raise StoreRefused(f"no table {table!r}; known: {', '.join(queries.EXPORTS)}")
+            raise StoreRefused(
+                f"no table {table[:100]!r} can be exported",
+                hint=f"known: {', '.join(queries.EXPORTS)}",
+            )
         since = parse_cursor(cursor)
         with self._cursor() as connection:
             bound: dict[str, Any] = {"received": since[0], "id": since[1]}
@@ -356,7 +372,7 @@ def _open(path: Path, *, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnect
         exports.mkdir(mode=0o700, exist_ok=True)
         connection = duckdb.connect(path)
     except OSError as error:
-        raise StoreUnavailable(f"{path}: {error.strerror or error}") from error
+        raise StoreUnavailable(f"{path}: {error.strerror}", hint=remedy(str(error))) from error
     except duckdb.Error as error:
         holder = re.search(r"lock is held in (.+?) \(PID (\d+)\)", str(error))
         if holder is not None:

@@ -1,9 +1,12 @@
 """Whether what people ask for fits the policy: its roles, their ranges, who may be moved."""
 
+from collections.abc import Collection
+
 from collector.recent_steps import ACTING
 from collector.refusals import Refusal
 from learning.arms import ladder_arms
 from learning.revision import Revision, parse_arm
+from telemetry.nearest import nearest_name
 from telemetry.records import OnFail
 from telemetry.terms import RoleTerms, Terms
 
@@ -33,9 +36,19 @@ def role_in(terms: Terms, role: str, mode: str | None = None) -> RoleTerms:
         raise Refusal(
             "invalid_field",
             f"the policy has no role {role[:100]!r}",
-            hint=f"its roles: {', '.join(known)}",
+            hint=f"its roles: {', '.join(known)}{nearest_name(role, known)}",
         )
     return found
+
+
+def refuse_unknown(role: str | None, terms: Terms | None, *, seen: Collection[str] = ()) -> None:
+    """Return if ``role`` may be asked about: nobody, one of the policy's or one that was ``seen``.
+
+    Raises:
+        Refusal: it is none of them.
+    """
+    if role is not None and terms is not None and role not in seen:
+        role_in(terms, role)
 
 
 def refuse_unfit(revision: Revision, terms: Terms) -> None:
@@ -75,7 +88,7 @@ def arm_named(text: str, terms: RoleTerms) -> str:
         raise Refusal(
             "invalid_field",
             f"tier {tier[:100]!r} is not in the range of role {terms.role!r}",
-            hint=f"its tiers: {', '.join(terms.tiers)}",
+            hint=f"its tiers: {', '.join(terms.tiers)}{nearest_name(tier, terms.tiers)}",
         )
     try:
         arm = parse_arm(f"{tier}/{on_fail or terms.declared.on_fail}")

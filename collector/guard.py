@@ -94,7 +94,11 @@ def _refuse_large(headers: dict[bytes, bytes]) -> None:
     length = headers.get(b"content-length", b"0")
     unstated = b"transfer-encoding" in headers
     if unstated or not length.isdigit() or int(length) > BODY_BYTES_MAX:
-        raise Refusal("too_large", f"at most {BODY_BYTES_MAX} bytes, with their length stated")
+        raise Refusal(
+            "too_large",
+            f"at most {BODY_BYTES_MAX} bytes, with their length stated",
+            hint="send less, with Content-Length and not in chunks",
+        )
 
 
 async def _refuse(refusal: Refusal, send: Send) -> None:

@@ -12,6 +12,9 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from collector.refusals import envelope
+from telemetry.errors import ApiError
+
 FOLDER: Final = Path(__file__).with_suffix("")  # the folder of the same name
 DOCUMENT: Final = "console.html"
 PAGES: Final = ("/", "/decisions", "/alerts", "/policy", "/savings")
@@ -81,9 +84,11 @@ def page_routes() -> APIRouter:
     @routes.api_route("/pages/{name}", methods=["GET", "HEAD"])
     async def file(name: str, request: Request) -> Response:
         if name not in found:
-            message = f"the console has no file {name[:100]!r}"
-            error = {"type": "invalid_request", "code": "not_found", "message": message}
-            return JSONResponse({"error": error}, status_code=404)
+            error = ApiError(
+                f"the console has no file {name[:100]!r}",
+                hint="load the page again: it may be of another version",
+            )
+            return JSONResponse(envelope("invalid_request", "not_found", error), status_code=404)
         return _sent(request, found[name])
 
     return routes

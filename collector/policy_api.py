@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from collector import auditlog, holds, revision_book
-from collector.access import Access
+from collector.access import TOKEN, Access
 from collector.diffs import difference
 from collector.recent_steps import STEPS_DEFAULT, STEPS_MAX, recent_steps
 from collector.refusals import Refusal
@@ -34,7 +34,11 @@ def active_routes(revisions: Revisions, *, access: Access) -> APIRouter:
     async def active(request: Request, wait: Wait = 0.0) -> Response:
         shown = request.headers.get("authorization", "").encode()
         if not access.allows(shown) and not (access.keyed and access.person(shown)):
-            raise Refusal("unknown_key", "this is neither the collector's token nor a key")
+            raise Refusal(
+                "unknown_key",
+                "this is neither the collector's token nor a key",
+                hint=TOKEN,
+            )
         # The comparison is a weak one: a proxy may have marked the tag as weak.
         known = request.headers.get("if-none-match", "").strip().removeprefix("W/")
         found = await revisions.wait_async(known, seconds=wait if known else 0.0)

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote, urlencode
 
-from collector.store import StoreRefused, StoreUnavailable, Table
+from collector.store import StoreLocked, StoreRefused, StoreUnavailable, Table
 
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 60.0
 SQL_SECONDS_MAX: Final = 30.0
+GATEWAYS: Final = "x-tierwise-decision"  # a header that only gateways answer with
+AWAY: Final = "start `tierwise serve`, or name the right --console (8081 unless told otherwise)"
+ELSEWHERE: Final = "is it a tierwise collector's console, of this version?"
 
 Plain = dict[str, Any]
 Form = Literal["parquet", "ndjson"]
@@ -62,26 +65,37 @@ class Reader(Protocol):
         ...
 
 
-def open_reader(*, console: str, store: Path, key: str | None = None) -> Reader:
+def open_reader(*, console: str, store: Path | None, key: str | None = None) -> Reader:
     """Return a reader of the collector at ``console`` (host:port), else of the file ``store``.
 
-    ``key`` is one of the collector's keys, where it wants one.
+    ``key`` is one of the collector's keys, where it wants one. Without ``store`` only the collector
+    will do.
 
     Raises:
         StoreUnavailable: no collector answers and there is no file.
         StoreLocked: no collector answers at that address, but a process holds the file.
     """
     asked = ConsoleReader(console, key=key)
-    if asked.answers():
+    trouble = asked.trouble()
+    if trouble is None:
         return asked
+    away = f"no collector answers on {console} ({trouble})"
+    if store is None:
+        raise StoreUnavailable(away, hint=AWAY)
     if not store.exists():
         raise StoreUnavailable(
-            f"no collector answers on {console} and there is no store at {store}",
+            f"{away} and there is no store at {store}",
             hint="start `tierwise serve`, or name the right --console or --store",
         )
     from collector.file_reader import FileReader  # noqa: PLC0415 - DuckDB is large, and only here
 
-    return FileReader(store)
+    try:
+        return FileReader(store)
+    except StoreLocked as error:
+        raise StoreLocked(
+            f"{away}, and {error.message}",
+            hint="name that collector's console: --console, or collector.console in tierwise.toml",
+        ) from error
 
 
 class ConsoleReader:
@@ -92,12 +106,15 @@ class ConsoleReader:
         self._port = int(port)
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
 
-    def answers(self) -> bool:
-        """Say whether a collector lives at the address."""
+    def trouble(self) -> str | None:
+        """Say why no collector can be asked at the address; None when one lives there."""
         try:
-            return self._ask("GET", "/livez", seconds=CONNECT_SECONDS)[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
+            status, headers, _ = self._ask("GET", "/livez", seconds=CONNECT_SECONDS)
+        except (OSError, http.client.HTTPException) as error:
+            return why(error)
+        if GATEWAYS in headers:
+            return "a gateway does"
+        return None if status == 200 else f"something else does, with {status}"
 
     def roles(self, *, window_seconds: float) -> Plain:
         return self._get("/api/roles", {"window_seconds": window_seconds})
@@ -154,7 +171,8 @@ class ConsoleReader:
             return self._ask(method, path, body)
         except (OSError, http.client.HTTPException) as error:
             raise StoreUnavailable(
-                f"the collector at {self._host}:{self._port} stopped answering: {error}"
+                f"the collector at {self._host}:{self._port} stopped answering: {why(error)}",
+                hint=AWAY,
             ) from error
 
     def _ask(
@@ -174,10 +192,27 @@ def _read(status: int, body: bytes) -> Plain:
     try:
         found = json.loads(body)
     except ValueError as error:
-        raise StoreUnavailable(f"the collector answered {status} without JSON") from error
+        raise StoreUnavailable(
+            f"the collector answered {status} without JSON", hint=ELSEWHERE
+        ) from error
     if status == 200 and isinstance(found, dict):
         return found
-    message = str(found.get("error", {}).get("message", found))
+    message, hint = refusal_of(found, status)
     if status >= 500:
-        raise StoreUnavailable(message)
-    raise StoreRefused(message)
+        raise StoreUnavailable(message, hint=hint)
+    raise StoreRefused(message, hint=hint)
+
+
+def why(error: OSError | http.client.HTTPException) -> str:
+    """Return in words why nobody could be asked."""
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def refusal_of(body: Any, status: int) -> tuple[str, str]:
+    """Return what went wrong and what to do next, of the body of an answer that says no."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict) or "message" not in error:
+        return f"the collector answered {status} without saying why", ELSEWHERE
+    hint = str(error.get("hint", ""))
+    message = str(error["message"])
+    return (message.removesuffix(f"; {hint}"), hint) if hint else (message, ELSEWHERE)

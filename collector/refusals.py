@@ -1,8 +1,11 @@
-"""Why the collector refuses a change of the policy; docs/policy-review.md lists every code."""
+"""How the collector says no, and why it refuses a change of the policy.
+
+docs/policy-review.md lists every code of a ``Refusal``.
+"""
 
 from typing import Any, Final
 
-from telemetry.errors import Code, TierwiseError
+from telemetry.errors import ApiError, Code
 
 REFUSALS: Final[dict[str, Code]] = {
     "unknown_key": Code(401, "No key was shown, or none of the configured ones."),
@@ -21,10 +24,10 @@ REFUSALS: Final[dict[str, Code]] = {
 }
 
 
-class Refusal(TierwiseError):
+class Refusal(ApiError):
     """A change that did not take place; nothing of it was kept. ``code`` is from ``REFUSALS``."""
 
-    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+    def __init__(self, code: str, message: str, *, hint: str) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.status = REFUSALS[code].status
@@ -33,4 +36,10 @@ class Refusal(TierwiseError):
 def body_of(refusal: Refusal) -> dict[str, Any]:
     """Return the body that tells a client of a refusal."""
     kind = "unauthorized" if refusal.status == 401 else "invalid_request"
-    return {"error": {"type": kind, "code": refusal.code, "message": str(refusal)}}
+    return envelope(kind, refusal.code, refusal)
+
+
+def envelope(kind: str, code: str, error: ApiError) -> dict[str, Any]:
+    """Return the one shape of an error of the console: the message ends with the hint."""
+    said = {"type": kind, "code": code, "message": str(error), "hint": error.hint}
+    return {"error": said}

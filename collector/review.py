@@ -134,7 +134,11 @@ class Review:
             stands = revision_book.standing(change)
             active = content(change, stands.revision)
             if active is None:
-                raise Refusal("wrong_status", "the declared policy is in force: nothing to undo")
+                raise Refusal(
+                    "wrong_status",
+                    "the declared policy is in force: nothing to undo",
+                    hint="`tierwise policy list` shows the others; `activate` takes one",
+                )
             name = to or active.parent or DECLARED
             target = None if name == DECLARED else revision_book.known(change, name)
             if target is not None:
@@ -180,7 +184,11 @@ class Review:
     ) -> None:  # fmt: skip
         base = revision_book.standing(change).name
         if looked is not None and looked.base != base:
-            raise Refusal("stale_base", f"{base} came in force while the preview was made")
+            raise Refusal(
+                "stale_base",
+                f"{base} came in force while the preview was made",
+                hint="look at the present difference and decide again",
+            )
         revision_book.put_in_force(
             change,
             record,

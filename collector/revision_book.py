@@ -254,10 +254,12 @@ def put_in_force(
 
 
 def _move(change: Transaction, record: Record, deed: Deed, *, to: Status) -> None:
-    if to not in MOVES[record.status]:
+    may = sorted(MOVES[record.status])
+    if to not in may:
         raise Refusal(
             "wrong_status",
             f"revision {record.id} is {record.status.value}, so it cannot become {to.value}",
+            hint=f"it can become {', '.join(may)}" if may else "propose a new one instead",
         )
     bound = {"status": to, "at": deed.at_ns, "by": deed.actor, "reason": deed.reason}
     moved = change.run(_MOVE, bound | {"id": record.id, "was": record.status})

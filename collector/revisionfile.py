@@ -152,4 +152,8 @@ def _quoted(text: str) -> str:
 
 
 def _wrong(message: str) -> Refusal:
-    return Refusal("invalid_field", f"the revision's file: {message}")
+    return Refusal(
+        "invalid_field",
+        f"the revision's file: {message}",
+        hint="`tierwise policy export` writes one that can be edited",
+    )

@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 from collector.desk import Desk, Transaction
-from telemetry.errors import TierwiseError
+from telemetry.errors import ApiError
 
 DAY_NS: Final = 86_400_000_000_000
 SILENCES_MAX: Final = 1_000
@@ -23,7 +23,7 @@ _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
 _STAR: Final = re.compile(r"\\\*")
 
 
-class BadSilence(TierwiseError):
+class BadSilence(ApiError):
     """A silence that cannot be: no end, too long, no author, no comment, no matcher."""
 
 
@@ -115,7 +115,10 @@ def checked(asked: Asked, *, now_ns: int, days_max: float) -> Silence:
         )
     length_ns, most_ns = asked.ends_ns - asked.starts_ns, int(days_max * DAY_NS)
     if length_ns <= 0 or asked.ends_ns <= now_ns:
-        raise BadSilence("a silence must end after it starts, and later than now")
+        raise BadSilence(
+            "a silence must end after it starts, and later than now",
+            hint="send hours, or an ends_ns in the future (nanoseconds since 1970)",
+        )
     if length_ns > most_ns or asked.ends_ns > now_ns + 2 * most_ns:
         raise BadSilence(
             f"a silence lasts at most {days_max:g} days, not {length_ns / DAY_NS:.3g}",

@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from collector.rows import Batch
-from telemetry.errors import TierwiseError
+from telemetry.errors import ApiError
 
 Parameters = Mapping[str, Any]
 Rows = list[dict[str, Any]]
+# What to do where a person's query failed.
+SQL_HELP: Final = "write one SELECT; SELECT view_name FROM duckdb_views() lists the views"
 
 
-class StoreError(TierwiseError):
+class StoreError(ApiError):
     """The store cannot do what was asked."""
 
 
@@ -116,7 +118,10 @@ def parse_cursor(cursor: str | None) -> tuple[int, str]:
         return 0, ""
     at, _, last = cursor.partition("-")
     if not at.isdecimal() or len(at) > 19:
-        raise StoreRefused(f"{cursor!r} is not a cursor of an earlier export")
+        raise StoreRefused(
+            f"{cursor!r} is not a cursor of an earlier export",
+            hint="send what the header x-tierwise-cursor held, or none to begin",
+        )
     return int(at), last
 
 
@@ -128,4 +133,4 @@ def remedy(text: str) -> str:
         return "the store's directory must be writable"
     if "not a valid DuckDB database file" in text or "WAL" in text:
         return "the file is damaged: restore a copy, or move it aside and start with an empty store"
-    return ""
+    return "the collector's log has the details; `tierwise doctor` looks at the disk"

@@ -84,7 +84,9 @@ class Writer:
         try:
             self._queue.put_nowait(job)
         except queue.Full:
-            job.done.set_exception(StoreUnavailable("too many requests wait for the store"))
+            job.done.set_exception(
+                StoreUnavailable("too many requests wait for the store", hint="try again shortly")
+            )
         return job.done
 
     def stop(self, seconds: float) -> bool:
@@ -199,7 +201,8 @@ class Writer:
         except Exception as error:  # the only writer outlives a fault of our own
             self._rolled_at = now
             log.exception("upkeep failed by a fault of the collector's own")
-            self._failed("upkeep", StoreUnavailable(f"a fault of the collector's own: {error!r}"))
+            own = f"a fault of the collector's own: {error!r}"
+            self._failed("upkeep", StoreUnavailable(own, hint="its log has the details"))
 
     def _failed(self, work: str, error: StoreError) -> None:
         self._meters.store_errors.labels(work).inc()

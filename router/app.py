@@ -115,7 +115,11 @@ def _add_feedback(app: FastAPI, gateway: Gateway) -> None:
         caller = _caller(gateway, request)
         content = await _body(gateway, request)
         if gateway.feedback is None:
-            raise Overloaded("collector_away", "this gateway has no collector to keep feedback")
+            raise Overloaded(
+                "collector_away",
+                "this gateway has no collector to keep feedback",
+                hint="start it with `tierwise serve`, or name one with collector.console",
+            )
         quiet = _quiet(request)
         began = gateway.clock.monotonic()
         try:
@@ -148,7 +152,11 @@ async def _body(gateway: Gateway, request: Request) -> bytes:
                         hint="send less: one piece of feedback is a few hundred bytes",
                     )
     except (TimeoutError, ClientDisconnect) as error:
-        raise InvalidRequest("request_timeout", "the body did not arrive in time") from error
+        raise InvalidRequest(
+            "request_timeout",
+            "the body did not arrive in time",
+            hint="send it whole; gateway.timeouts says how long it may take",
+        ) from error
     return bytes(content)
 
 
@@ -184,7 +192,12 @@ def _no_route(request: Request, error: Exception) -> Response:
     path = request.url.path[:200]
     if error.status_code == 405:
         reply = _enveloped(
-            request, InvalidRequest("method_not_allowed", f"{path} takes another method")
+            request,
+            InvalidRequest(
+                "method_not_allowed",
+                f"{path} takes no {request.method}",
+                hint=f"send {(error.headers or {}).get('Allow', 'GET')}",
+            ),
         )
         reply.headers.update(error.headers or {})
         return reply

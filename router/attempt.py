@@ -354,7 +354,9 @@ class Call:
 
 
 def _broken(what: str) -> UpstreamError:
-    return UpstreamError("upstream_broken", what)
+    return UpstreamError(
+        "upstream_broken", what, hint="send the step again; if it stays so, look at the provider"
+    )
 
 
 def _may_hold_error(opening: bytes) -> bool:

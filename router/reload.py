@@ -13,11 +13,12 @@ from router.callers import Callers
 from router.config import Config
 from router.policy import Policy
 from router.policyfile import PolicyFile
-from router.rules import Fault, nearest_name, refuse
+from router.rules import Fault, refuse
 from router.targets import Targets
 from telemetry.clock import Clock
 from telemetry.configfile import parse, read
 from telemetry.errors import ConfigError
+from telemetry.nearest import nearest_name
 
 logger = logging.getLogger(__name__)
 

@@ -91,7 +91,9 @@ async def read(
     named = dict(received)
     if scope["method"] != "POST":
         raise InvalidRequest(
-            "method_not_allowed", f"{scope['path']} takes POST, not {scope['method']}"
+            "method_not_allowed",
+            f"{scope['path']} takes POST, not {scope['method']}",
+            hint="send the step as a POST with a JSON body",
         )
     caller = callers.identify(named.get(b"authorization"), named.get(b"x-api-key"))
     _must_be_json(named)
@@ -160,7 +162,9 @@ async def _raw(receive: Receive, named: dict[bytes, bytes], limits: Limits) -> b
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     except TimeoutError as error:
         raise InvalidRequest(
-            "request_timeout", f"the body did not arrive within {limits.body_seconds:g} s"
+            "request_timeout",
+            f"the body did not arrive within {limits.body_seconds:g} s",
+            hint="send it whole, or raise gateway.timeouts.body_seconds",
         ) from error
 
 

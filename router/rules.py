@@ -1,8 +1,7 @@
 """What policy.toml means: every role with its defaults filled in, and every fault of the table."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from evals.catalogue import build_checks
@@ -11,6 +10,7 @@ from router.policyfile import PinConfig, PolicyFile, RoleConfig, RoleRules, Shad
 from router.roles import AUTO, DEFAULT
 from router.shaperule import contradiction, covers
 from telemetry.errors import ConfigError
+from telemetry.nearest import nearest_name
 from telemetry.records import OnFail
 
 Learn = Literal["off", "observe", "propose", "bounded"]
@@ -375,9 +375,3 @@ def _budget_faults(file: PolicyFile) -> Iterator[Fault]:
                     remedy="keep the smaller of the two",
                 )
                 break
-
-
-def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Return the end of a remedy that suggests the most similar name, or nothing."""
-    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -83,4 +83,6 @@ def _overridden(config: Config, overrides: Overrides) -> Config:
         reasons = "; ".join(
             str(fault["msg"]).removeprefix("Value error, ") for fault in error.errors()
         )
-        raise ConfigError(f"{', '.join(given)}: {reasons}") from error
+        raise ConfigError(
+            f"{', '.join(given)}: {reasons}", hint="each address needs a port of its own"
+        ) from error

@@ -151,7 +151,10 @@ def _must_have_room(gateway: Gateway) -> None:
     load = gateway.load
     if load.draining:
         raise Overloaded(
-            "draining", "this gateway is shutting down", retry_after_seconds=RETRY_AFTER_SECONDS
+            "draining",
+            "this gateway is shutting down",
+            hint="ask another gateway, or this one once it has started again",
+            retry_after_seconds=RETRY_AFTER_SECONDS,
         )
     if load.steps > load.steps_max:
         raise Overloaded(

@@ -210,5 +210,7 @@ def _silent(url: URL) -> UpstreamTimeout:
 
 def _broken(url: URL, error: BaseException) -> UpstreamError:
     return UpstreamError(
-        "upstream_broken", f"{url.host}:{url.port} broke off its answer ({type(error).__name__})"
+        "upstream_broken",
+        f"{url.host}:{url.port} broke off its answer ({type(error).__name__})",
+        hint="send the step again; if it stays so, look at the provider",
     )

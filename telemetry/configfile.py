@@ -71,7 +71,10 @@ def parse(content: bytes, model: type[SectionT], *, name: str) -> SectionT:
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{name}: not TOML: {error}") from error
+        raise ConfigError(
+            f"{name}: not TOML: {error}",
+            hint="texts stand in quotes, lists in brackets; see https://toml.io",
+        ) from error
     try:
         return model.model_validate(table)
     except ValidationError as error:

@@ -88,9 +88,15 @@ def parse_headers(text: str, *, source: str) -> dict[str, str]:
         key, equals, value = member.partition("=")
         key, value = key.strip().lower(), unquote(value.strip())
         if not equals or not key.isascii() or not key.replace("-", "").replace("_", "").isalnum():
-            raise ConfigError(f"{source}: not a list of key=value,key=value")
+            raise ConfigError(
+                f"{source}: not a list of key=value,key=value",
+                hint="for example api-key=abc,x-scope=team",
+            )
         if not value.isascii() or not value.isprintable():
-            raise ConfigError(f"{source}: the value of {key} cannot stand in a header")
+            raise ConfigError(
+                f"{source}: the value of {key} cannot stand in a header",
+                hint="printable ASCII, percent-encoded where it has a comma or a space",
+            )
         headers[key] = value
     return headers
 

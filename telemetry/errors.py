@@ -6,16 +6,17 @@
     ├── ConfigError            a file or a flag is wrong; the process ends with exit code 2
     ├── CheckCrashed           a check broke; it has said nothing about the answer
     ├── CodeCrashed            a function of the code tier broke; the next tier is asked
-    └── StepError              a step cannot be served; the caller gets it in its own dialect
-        ├── InvalidRequest     400 (and 404, 405, 408, 413, 415, 431)
-        ├── Unauthorized       401
-        ├── BudgetExceeded     402
-        ├── PolicyDenied       403
-        ├── CheckFailed        422
-        ├── RateLimited        429
-        ├── UpstreamError      502
-        │   └── UpstreamTimeout  504
-        └── Overloaded         503
+    └── ApiError               an answer of the gateway or of the collector; never without a hint
+        └── StepError          a step cannot be served; the caller gets it in its own dialect
+            ├── InvalidRequest     400 (and 404, 405, 408, 413, 415, 431)
+            ├── Unauthorized       401
+            ├── BudgetExceeded     402
+            ├── PolicyDenied       403
+            ├── CheckFailed        422
+            ├── RateLimited        429
+            ├── UpstreamError      502
+            │   └── UpstreamTimeout  504
+            └── Overloaded         503
 
 A message says what and where; its hint says what next. ``CODES`` lists every code that may stand
 in an error body, with its HTTP status and its meaning; docs/errors.md is checked against it.
@@ -100,13 +101,20 @@ class CodeCrashed(TierwiseError):
         self.kind = kind
 
 
-class StepError(TierwiseError):
+class ApiError(TierwiseError):
+    """What callers of an API are told; the hint is required, so that no answer lacks one."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+
+
+class StepError(ApiError):
     """A step that cannot be served; ``type`` is from a closed list, ``code`` from ``CODES``."""
 
     type: ClassVar[str]
 
     def __init__(
-        self, code: str, message: str, *, hint: str = "", retry_after_seconds: int | None = None
+        self, code: str, message: str, *, hint: str, retry_after_seconds: int | None = None
     ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
@@ -136,7 +144,7 @@ class BudgetExceeded(StepError):
         message: str,
         *,
         budget: Mapping[str, str | float | None],
-        hint: str = "",
+        hint: str,
         retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(

@@ -28,7 +28,7 @@ from collector.desk import Desk, Transaction
 from collector.meters import Meters
 from collector.silences import Silence, all_of, muting
 from collector.store import Store, StoreError
-from telemetry.errors import TierwiseError
+from telemetry.errors import ApiError
 from telemetry.terms import Terms
 
 INSTANCES_MAX: Final = 200  # of one alert at one tick; a storm of labels is cut here
@@ -44,7 +44,7 @@ FROM_STORE: Final = frozenset(RULES) - {"StoreDegraded", "TelemetryDropped", "Wa
 log = logging.getLogger("tierwise.collector")
 
 
-class NoAlert(TierwiseError):
+class NoAlert(ApiError):
     """There is no alert of that fingerprint, or it does not fire."""
 
 
@@ -138,7 +138,10 @@ class Alerts:
             standing = ledger.read(self._desk)
             alert = standing.get(mark)
             if alert is None or not alert.standing.state.burning:
-                raise NoAlert(f"no firing alert has the fingerprint {mark[:64]}")
+                raise NoAlert(
+                    f"no firing alert has the fingerprint {mark[:64]!r}",
+                    hint="`tierwise alerts list --state firing` shows those that do",
+                )
             known = [alert]
             overall = next((one for one in standing.values() if _explains(alert, one)), None)
             if overall is not None:

@@ -22,7 +22,7 @@ from learning.edetector import false_alarm_bound, fastest
 from learning.propensity import Draws
 from learning.runlength import Plan, delay, false_alarms, worsened
 from learning.tally import Floats
-from telemetry.errors import TierwiseError
+from telemetry.errors import ApiError
 from telemetry.terms import Terms
 
 POOL_MAX: Final = 4_000
@@ -41,7 +41,7 @@ MADE_UP_GOOD: Final = 0.07  # above the floor
 PACES: Final = (2.0, 5.0, 20.0)  # budgets; before, half of one
 
 
-class NoRule(TierwiseError):
+class NoRule(ApiError):
     """There is no alert of that name."""
 
 

@@ -21,10 +21,12 @@ from collector.answers import Answer, Ask, key_of
 from collector.armed import Armory
 from collector.auditlog import Deed
 from collector.desk import Desk
+from collector.fitting import refuse_unknown
 from collector.guard import acting
+from collector.refusals import envelope
 from collector.store import Store
 from telemetry.clock import Clock
-from telemetry.errors import TierwiseError
+from telemetry.errors import ApiError
 from telemetry.terms import Terms
 
 HOUR_NS: Final = 3_600_000_000_000
@@ -86,9 +88,11 @@ def _add_readings(routes: APIRouter, parts: Desks) -> None:
         role: Annotated[str | None, Query(max_length=200)] = None,
         group_by: Annotated[str | None, Query(max_length=200)] = None,
     ) -> Response:
+        standing = ledger.read(parts.desk).values()
+        refuse_unknown(role, parts.terms(), seen={alert.role or "" for alert in standing})
         found = [
             alert
-            for alert in ledger.read(parts.desk).values()
+            for alert in standing
             if state in (None, alert.standing.state.value) and role in (None, alert.role)
         ]
         found.sort(key=lambda alert: (alert.name, alert.role or "", alert.fingerprint))
@@ -102,6 +106,7 @@ def _add_readings(routes: APIRouter, parts: Desks) -> None:
         now_ns = parts.clock.now_ns()
         sides = parts.armory.every(now_ns)
         if role is not None:
+            refuse_unknown(role, parts.terms())
             sides = list(parts.armory.sides(role, now_ns))
         return {
             "armed": bool(sides) and all(side.armed for side in sides),
@@ -112,6 +117,7 @@ def _add_readings(routes: APIRouter, parts: Desks) -> None:
 
     @routes.get("/api/alerts/explain/{name}")
     def explained(name: str, role: Annotated[str | None, Query(max_length=200)] = None) -> Response:
+        refuse_unknown(role, parts.terms())
         try:
             body = explain(parts.store, parts.desk, parts.terms(), name=name, role=role)
         except NoRule as error:
@@ -179,7 +185,10 @@ def _add_ends(routes: APIRouter, parts: Desks) -> None:
                     change, deed, action="unsilence", subject=silence_id, before=None, after=None
                 )
         if not found:
-            error = NoAlert(f"no silence {silence_id[:64]!r} is in force")
+            error = NoAlert(
+                f"no silence {silence_id[:64]!r} is in force",
+                hint="GET /api/alerts/silences lists those that are",
+            )
             return _refusal(404, "not_found", error)
         return JSONResponse(answer)
 
@@ -190,7 +199,10 @@ def _add_details(routes: APIRouter, parts: Desks) -> None:
         alert = ledger.read(parts.desk).get(fingerprint)
         history = ledger.history(parts.desk, fingerprint)
         if alert is None and not history:
-            error = NoAlert(f"no alert has the fingerprint {fingerprint[:64]!r}")
+            error = NoAlert(
+                f"no alert has the fingerprint {fingerprint[:64]!r}",
+                hint="`tierwise alerts list` shows the fingerprints",
+            )
             return _refusal(404, "not_found", error)
         body = {"alert": None if alert is None else alert.plain(), "transitions": history}
         return _tagged(request, body)
@@ -239,6 +251,5 @@ def _tagged(request: Request, body: dict[str, Any]) -> Response:
     return Response(content, media_type="application/json", headers=headers)
 
 
-def _refusal(status: int, code: str, error: TierwiseError) -> Response:
-    body = {"error": {"type": "invalid_request", "code": code, "message": str(error)}}
-    return JSONResponse(body, status_code=status)
+def _refusal(status: int, code: str, error: ApiError) -> Response:
+    return JSONResponse(envelope("invalid_request", code, error), status_code=status)

@@ -160,7 +160,9 @@ class _Loading:
             else:
                 self._add_pieces(file, form)
         except OSError as error:
-            raise ConfigError(f"{file}: {error.strerror or error}") from error
+            raise ConfigError(
+                f"{file}: {error.strerror or error}", hint="name files that this user may read"
+            ) from error
 
     def _add_table(self, file: Path) -> None:
         rows = Rows()

@@ -77,14 +77,15 @@ def console_pages(url: str, folder: Path) -> Iterator[Path]:
     try:
         port = parts.port or 80
     except ValueError as error:
-        raise ConfigError(f"{url}: {error}") from error
+        raise ConfigError(f"{url}: {error}", hint="write it like http://127.0.0.1:8081") from error
     if parts.scheme != "http" or not parts.hostname:
         raise ConfigError(f"{url}: not http://host:port", hint="the console listens on plain HTTP")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     reader = ConsoleReader(f"{host}:{port}")
-    if not reader.answers():
+    trouble = reader.trouble()
+    if trouble is not None:
         raise StoreUnavailable(
-            f"no collector answers at {url}",
+            f"no collector answers at {url} ({trouble})",
             hint="`tierwise doctor` says where the console listens; 8081 unless told otherwise",
         )
     yield from _exported(reader.export, folder)
@@ -113,7 +114,9 @@ def store_pages(path: Path, folder: Path) -> Iterator[Path]:
             hint="give its console instead: tierwise audit http://127.0.0.1:8081",
         ) from error
     except OSError as error:
-        raise StoreUnavailable(f"{path}: {error.strerror or error}") from error
+        raise StoreUnavailable(
+            f"{path}: {error.strerror or error}", hint="name a store's file that this user may read"
+        ) from error
     store = DuckDBStore(copy, now_ns=time.time_ns())
     try:
         yield from _exported(store.export, exports_folder(copy))

@@ -19,11 +19,12 @@ from collector.drift_weekly import Weekly
 from collector.guard import acting
 from collector.holds import holds
 from collector.policy_news import PolicyNews
+from collector.refusals import envelope
 from collector.sinks.opening import Surroundings
 from collector.sinks.poster import Poster, nothing_muted
 from telemetry.alerting import NotifyConfig
 from telemetry.config import TelemetryConfig
-from telemetry.errors import TierwiseError
+from telemetry.errors import ApiError, TierwiseError
 
 LOOK_SECONDS: Final = 10.0
 
@@ -121,9 +122,9 @@ class Notices:
                 tested = await self.poster.test(body.sink if body is not None else None)
             except KeyError as error:
                 known = ", ".join(one["name"] for one in self.poster.standing()) or "none"
-                message = f"there is no sink {error.args[0]!r}; known: {known}"
-                plain = {"type": "invalid_request", "code": "not_found", "message": message}
-                return JSONResponse({"error": plain}, status_code=404)
+                fault = ApiError(f"there is no sink {error.args[0]!r}", hint=f"known: {known}")
+                told = envelope("invalid_request", "not_found", fault)
+                return JSONResponse(told, status_code=404)
             return JSONResponse({"sinks": [asdict(one) for one in tested]})
 
         @routes.get("/api/drift")

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from collector.alerts.states import State
 from router.cli import exits, options
-from router.cli.asking import Console
+from router.cli.asking import Console, part
 from router.cli.output import Screen
 from telemetry.errors import ConfigError
 
@@ -72,7 +72,7 @@ def show(
     """Show one alert whole: what it says, and every state that it went through."""
     screen = Screen(json=json)
     asked = Console.of(config, console=console)
-    found = asked.get(f"/api/alerts/{_whole(asked, fingerprint)}")
+    found = asked.get(f"/api/alerts/{part(_whole(asked, fingerprint))}")
     screen.result(found)
     alert = found["alert"]
     if alert is not None:
@@ -124,7 +124,9 @@ def explain(
 ) -> None:
     """Say what an alert means, how often it is wrong and how late it comes, for real traffic."""
     screen = Screen(json=json)
-    found = Console.of(config, console=console).get(f"/api/alerts/explain/{name}", {"role": role})
+    found = Console.of(config, console=console).get(
+        f"/api/alerts/explain/{part(name)}", {"role": role}
+    )
     screen.result(found)
     for key in ("meaning", "question", "remedy", "errors"):
         screen.say(f"{key}: {found[key]}")
@@ -197,7 +199,7 @@ def unsilence(
 ) -> None:
     """End a silence now."""
     screen = Screen(json=json)
-    found = Console.of(config, console=console).delete(f"/api/alerts/silences/{silence_id}")
+    found = Console.of(config, console=console).delete(f"/api/alerts/silences/{part(silence_id)}")
     screen.result(found)
     screen.say(f"silence {found['ended']} is over")
 
@@ -215,7 +217,7 @@ def ack(
     """Take a firing alert as known: its safety action ends, its detector begins again."""
     screen = Screen(json=json)
     asked = Console.of(config, console=console)
-    path = f"/api/alerts/{_whole(asked, fingerprint)}/ack"
+    path = f"/api/alerts/{part(_whole(asked, fingerprint))}/ack"
     found = asked.post(path, {"author": author, "comment": comment})
     screen.result(found)
     screen.say(f"{found['name']} {found['role'] or ''} is acknowledged")

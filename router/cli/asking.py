@@ -6,9 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from collector.config import CollectorConfig
+from collector.reader import AWAY, ELSEWHERE, GATEWAYS, refusal_of, why
+from router.listen import Address
 from router.settings import Overrides, load_config
 from telemetry.errors import TierwiseError
 
@@ -22,10 +24,10 @@ class ConsoleAway(TierwiseError):
 
 
 class ConsoleRefused(TierwiseError):
-    """The console answered no; the message is its own."""
+    """The console answered no; message and hint are its own."""
 
-    def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, hint: str, status: int) -> None:
+        super().__init__(message, hint=hint)
         self.status = status
 
 
@@ -47,7 +49,7 @@ class Console:
         """
         if config.exists():
             return cls(load_config(config, Overrides(console=console)).collector.console)
-        return cls(console or CollectorConfig().console)
+        return cls(CollectorConfig().console if console is None else address(console))
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the answer to ``GET path``; absent values of ``query`` are left out.
@@ -88,20 +90,36 @@ class Console:
             status, content = answer.status, answer.read(ANSWER_BYTES_MAX)
         except (OSError, http.client.HTTPException) as error:
             raise ConsoleAway(
-                f"no collector answers on {self._address}: {error}",
-                hint="start `tierwise serve`, or name the right --console",
+                f"no collector answers on {self._address} ({why(error)})",
+                hint=AWAY,
             ) from error
         finally:
             connection.close()
+        if answer.getheader(GATEWAYS) is not None:
+            raise ConsoleAway(
+                f"no collector answers on {self._address} (a gateway does)", hint=AWAY
+            )
         return self._read(status, content)
 
     def _read(self, status: int, content: bytes) -> dict[str, Any]:
         try:
             found = json.loads(content)
         except ValueError as error:
-            raise ConsoleAway(f"{self._address} answered {status} without JSON") from error
+            raise ConsoleAway(
+                f"{self._address} answered {status} without JSON", hint=ELSEWHERE
+            ) from error
         if status < 300 and isinstance(found, dict):
             return found
-        fault = found.get("error") if isinstance(found, dict) else None
-        message = fault.get("message") if isinstance(fault, dict) else None
-        raise ConsoleRefused(str(message or f"{self._address} answered {status}"), status=status)
+        message, hint = refusal_of(found, status)
+        raise ConsoleRefused(message, hint=hint, status=status)
+
+
+def part(text: str) -> str:
+    """Return one part of a path as it stands in a URL, whatever somebody typed."""
+    return quote(text, safe="")
+
+
+def address(console: str) -> str:
+    """Return the flag's host:port; ConfigError unless it is one."""
+    Address.parse(console, where="--console")
+    return console

@@ -195,7 +195,9 @@ def _write(
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{folder}: {error.strerror or error}") from error
+        raise ConfigError(
+            f"{folder}: {error.strerror or error}", hint="--out names a folder that you may write"
+        ) from error
     return [folder / name for name in texts]
 
 

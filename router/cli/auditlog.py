@@ -79,7 +79,7 @@ def _verified(
         try:
             return Console.of(config, console=console).get("/api/audit-log/verify", {"head": head})
         except ConsoleAway:
-            if not desk_path(store_path(config, store=None)).exists():
+            if console is not None or not desk_path(store_path(config, store=None)).exists():
                 raise
     found = verify_file(desk_path(store_path(config, store=store)), noted=head)
     return {
@@ -98,7 +98,7 @@ def _listed(
             asked = {"limit": limit, "before": before}
             return Console.of(config, console=console).get("/api/audit-log", asked)
         except ConsoleAway:
-            if not desk_path(store_path(config, store=None)).exists():
+            if console is not None or not desk_path(store_path(config, store=None)).exists():
                 raise
     rows, _ = read_file(desk_path(store_path(config, store=store)))
     found = [shown(row) for row in reversed(rows) if before is None or row["sequence"] < before]

@@ -10,6 +10,7 @@ from router.cli import options
 from router.cli.asking import Console
 from router.cli.output import Screen
 from telemetry.errors import ConfigError
+from telemetry.nearest import nearest_name
 
 _SPAN: Final = re.compile(r"(\d{1,4})([hdw])")
 _SECONDS: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
@@ -45,7 +46,8 @@ def drift(
         seen = [one["role"] for one in found["roles"]]
         found["roles"] = [one for one in found["roles"] if one["role"] == role]
         if not found["roles"]:
-            screen.note(f"no call of role {role!r}; roles with calls: {', '.join(seen) or 'none'}")
+            known = f"roles with calls: {', '.join(seen) or 'none'}{nearest_name(role, seen)}"
+            screen.note(f"no call of role {role!r}; {known}")
     screen.result(found)
     if found["roles"] or role is None:
         screen.say(found["summary"])

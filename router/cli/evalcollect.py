@@ -14,6 +14,7 @@ from router.cli.drift import seconds_of
 from router.cli.output import Screen
 from router.cli.stored import opened
 from telemetry.errors import ConfigError
+from telemetry.nearest import nearest_name
 from telemetry.records import Dialect
 
 CASES_MAX: Final = 5_000
@@ -61,18 +62,18 @@ def collect(  # noqa: PLR0913 - a flag is a parameter
     Only where their text was recorded: that is off unless tierwise.toml turns it on, in the gateway
     and in the collector.
     """
-    if role is not None and not _ROLE.fullmatch(role):
-        raise ConfigError(f"--role {role!r} is no role's name")
     screen = Screen(json=json)
     failed = _FAILED.format(
         since=time.time_ns() - seconds_of(since) * 1_000_000_000,
         dialect=dialect.value,
         below=below,
-        role=f"AND d.role = '{role}'" if role else "",
+        role="" if role is None else _only(role),
     )
     with opened(config, console=console, store=store) as reader:
         steps, recorded = _count(reader, failed)
         rows = _rows(reader, failed, limit=limit) if recorded else []
+        if role is not None and not steps:
+            _must_be_seen(reader, role)
     found = cases_of(rows)
     told: dict[str, Any] = {
         "failed": steps, "recorded": recorded, "written": len(found.lines), "cut": found.cut,
@@ -97,6 +98,25 @@ def collect(  # noqa: PLR0913 - a flag is a parameter
         raise typer.Exit(exits.WRONG if steps else exits.OK)
 
 
+def _only(role: str) -> str:
+    """Return the condition on a role as it is spliced into a query."""
+    if not _ROLE.fullmatch(role):
+        raise ConfigError(
+            f"--role {role!r} is no role's name", hint="`tierwise roles` lists those with calls"
+        )
+    return f"AND d.role = '{role}'"
+
+
+def _must_be_seen(reader: Reader, role: str) -> None:
+    found = reader.sql("SELECT DISTINCT role FROM decisions WHERE role IS NOT NULL", rows_max=1_000)
+    seen = sorted(str(name) for (name,) in found.rows)
+    if role not in seen:
+        raise ConfigError(
+            f"--role: no step of role {role!r} is stored",
+            hint=f"roles with steps: {', '.join(seen) or 'none'}{nearest_name(role, seen)}",
+        )
+
+
 def _count(reader: Reader, failed: str) -> tuple[int, int]:
     sql = f"SELECT count(*), count(t.request) {failed}"
     ((steps, recorded),) = reader.sql(sql, rows_max=1).rows
@@ -117,4 +137,6 @@ def _write(path: Path, lines: tuple[str, ...]) -> None:
     try:
         path.write_text("\n".join(lines) + "\n", "utf-8")
     except OSError as error:
-        raise ConfigError(f"--out {path}: {error.strerror or error}") from error
+        raise ConfigError(
+            f"--out {path}: {error.strerror or error}", hint="name a file that can be written"
+        ) from error

@@ -12,9 +12,9 @@ import typer
 
 from router.cli import exits, options
 from router.cli.output import Screen
-from router.rules import nearest_name
 from telemetry.clock import Clock, SystemClock
 from telemetry.errors import ConfigError, TierwiseError
+from telemetry.nearest import nearest_name
 
 if TYPE_CHECKING:
     from evals.examples.account import Account

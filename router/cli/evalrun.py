@@ -24,9 +24,10 @@ from router.cli.output import Screen, console
 from router.config import Config
 from router.listen import Address
 from router.policyfile import PolicyFile
-from router.rules import CODE, nearest_name
+from router.rules import CODE
 from router.targets import Targets, secret
 from telemetry.errors import ConfigError
+from telemetry.nearest import nearest_name
 
 if TYPE_CHECKING:
     import aiohttp
@@ -171,7 +172,9 @@ def _write(folder: Path, found: Report, run: Run) -> None:
         lines = [jsonlib.dumps(asdict(outcome), ensure_ascii=False) for outcome in run.outcomes]
         (folder / ANSWERS).write_text("\n".join(lines) + "\n", "utf-8")
     except OSError as error:
-        raise ConfigError(f"--out {folder}: {error.strerror or error}") from error
+        raise ConfigError(
+            f"--out {folder}: {error.strerror or error}", hint="name a folder that can be written"
+        ) from error
 
 
 def _show(screen: Screen, found: Report) -> None:

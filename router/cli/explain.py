@@ -3,6 +3,7 @@
 import json as jsonlib
 import os
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from router.served import Served
 from router.settings import Overrides, load
 from router.targets import Targets
 from telemetry.errors import ConfigError, StepError
+from telemetry.nearest import nearest_name
 from telemetry.records import Dialect
 
 BODY_BYTES_MAX = 32 * 1_048_576
@@ -85,7 +87,7 @@ def explain(  # noqa: PLR0913 - a flag is a parameter
     except StepError as error:
         raise ConfigError(f"--body: {error.message}", hint=error.hint) from error
     screen.result(asdict(found) | {"source": learned.source})
-    _show(screen, found, learned)
+    _show(screen, found, learned, roles=compiled.roles)
     raise typer.Exit(exits.WRONG if found.refused else exits.OK)
 
 
@@ -142,12 +144,13 @@ def _key(config: Config, name: str | None) -> KeyConfig | None:
     )
 
 
-def _show(screen: Screen, found: Explanation, learned: InForce) -> None:
+def _show(screen: Screen, found: Explanation, learned: InForce, *, roles: Collection[str]) -> None:
     asker = found.asker
     rule = f", shapes[{asker.shape_rule}]" if asker.shape_rule is not None else ""
     screen.say(f"role      {asker.role} (from {asker.source}{rule})", style="bold")
     if asker.unknown is not None:
-        screen.say(f"          {asker.unknown!r} is no role of the policy", style="yellow")
+        near = nearest_name(asker.unknown, roles)
+        screen.say(f"          {asker.unknown!r} is no role of the policy{near}", style="yellow")
     screen.say(f"rules     {asker.rules}, learn {found.learn}, policy {found.policy_hash}")
     _show_served(screen, found, learned)
     if found.refused is not None:

@@ -5,20 +5,20 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from collector.refusals import Refusal
 from collector.revisionfile import parsed
 from learning import standing as documents
 from learning.revision import Revision
 from learning.standing import Standing
-from router.cli.asking import KEY, Console, ConsoleAway, ConsoleRefused
+from router.cli.asking import KEY, Console, ConsoleAway, ConsoleRefused, part
 from router.config import Config
 from router.policy import DECLARED
 from telemetry.errors import ConfigError
 
 CONSOLE_SECONDS: Final = 5.0
 FILE_BYTES_MAX: Final = 4_194_304
+FILES: Final = "name a file that `tierwise policy export` wrote, a revision's id, or declared"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ def in_force(config: Config, revision: str | None) -> InForce:
     if path.is_file():
         return InForce(standing=_of_file(path), source=f"{path}")
     console = _console(config)
-    found = console.get(f"/api/policy/revisions/{quote(revision, safe='')}")
+    found = console.get(f"/api/policy/revisions/{part(revision)}")
     standing = _read(console.get(PATH))
     whole = replace(standing, revision=_revision(found), previous=None, rollout=1.0)
     return InForce(standing=whole, source=f"revision {revision}, as if it were in force for all")
@@ -96,11 +96,11 @@ def _of_file(path: Path) -> Standing:
             return documents.parse(text)
         return Standing(revision=parsed(text).revision)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from error
+        raise ConfigError(f"{path}: {error.strerror or error}", hint=FILES) from error
     except (ValueError, RecursionError, Refusal) as error:
         raise ConfigError(
             f"{path}: no revision: {error}",
-            hint="name a file that `tierwise policy export` wrote, a revision's id, or declared",
+            hint=FILES,
         ) from error
 
 

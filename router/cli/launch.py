@@ -10,13 +10,14 @@ import typer
 from router.cli import options
 from router.cli.agents import AGENTS, Gateway
 from router.cli.output import Screen
-from router.cli.probe import livez
+from router.cli.probe import livez, models
 from router.config import Config
 from router.listen import Address
-from router.roles import AUTO
+from router.roles import ALIAS_PREFIXES, AUTO
 from router.settings import Overrides, load_config
 from router.targets import secret
 from telemetry.errors import ConfigError
+from telemetry.nearest import nearest_name
 
 LIVEZ_SECONDS = 2.0
 PRINT = "env"
@@ -58,6 +59,7 @@ def launch(  # noqa: PLR0913 - a flag is a parameter
             hint="start one with `tierwise serve`, or name its address with --gateway",
         )
     running = Gateway(url=address.url, key=_client_key(settings, key), role=role)
+    _must_know(address, running)
     if agent == PRINT:
         _print(screen, running)
         return
@@ -100,6 +102,22 @@ def _client_key(config: Config, name: str | None) -> str:
         f"--key: tierwise.toml has no client key called {name!r}",
         hint=f"known keys: {known or 'none, so leave --key out'}",
     )
+
+
+def _must_know(address: Address, running: Gateway) -> None:
+    """Return if the agent's role is one that the gateway lists, or it lists none to this key.
+
+    Raises:
+        ConfigError: its steps would all go to the role `default`.
+    """
+    listed = models(address, key=running.key, timeout_seconds=LIVEZ_SECONDS)
+    own, _ = ALIAS_PREFIXES
+    roles = [name.removeprefix(own) for name in listed if name.startswith(own)]
+    if roles and running.role not in roles:
+        raise ConfigError(
+            f"--role: the gateway knows no role {running.role!r}",
+            hint=f"its roles: {', '.join(roles)}{nearest_name(running.role, roles)}",
+        )
 
 
 def _print(screen: Screen, running: Gateway) -> None:

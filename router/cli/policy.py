@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from router.cli import exits, options, policy_review
-from router.cli.asking import Console
+from router.cli.asking import Console, part
 from router.cli.explain import explain
 from router.cli.output import Screen
 from router.cli.policy_pages import show_revision
@@ -84,7 +84,7 @@ def show(
     """
     screen = Screen(json=json)
     if revision is not None:
-        found = Console.of(config, console=console).get(f"/api/policy/revisions/{revision}")
+        found = Console.of(config, console=console).get(f"/api/policy/revisions/{part(revision)}")
         screen.result(found)
         show_revision(screen, found)
         return

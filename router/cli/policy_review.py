@@ -14,7 +14,7 @@ from collector.holds import PIN_DAYS_MAX
 from collector.recent_steps import STEPS_DEFAULT, STEPS_MAX
 from collector.revisionfile import parsed
 from router.cli import options
-from router.cli.asking import Console
+from router.cli.asking import Console, part
 from router.cli.output import Screen
 from router.cli.policy_pages import show_difference, show_hold, show_list, show_preview
 from telemetry.errors import ConfigError
@@ -131,7 +131,9 @@ def export(
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{out}: {error.strerror or error}") from error
+        raise ConfigError(
+            f"{out}: {error.strerror or error}", hint="name a file that can be written"
+        ) from error
     screen.say(f"written to {out}")
 
 
@@ -208,7 +210,9 @@ def activate(  # noqa: PLR0913 - a flag is a parameter
     its base is in force.
     """
     if (revision is None) == (file is None):
-        raise ConfigError("name a revision or a --file, one of them")
+        raise ConfigError(
+            "name a revision or a --file, one of them", hint="`tierwise policy list` shows the ids"
+        )
     body = {"override": override, "rollout": rollout}
     if revision is not None:
         _change(config, console, "activate", body | {"revision": revision}, json=json)
@@ -307,9 +311,9 @@ def _decide(
 ) -> None:  # fmt: skip
     """Decide on a proposal, on the base that it was made for."""
     asked = Console.of(config, console=console)
-    found = asked.get(f"/api/policy/revisions/{revision}")
+    found = asked.get(f"/api/policy/revisions/{part(revision)}")
     base = f'"{found["parent"]}"'
-    _change(config, console, f"revisions/{revision}/{action}", body, json=json, base=base)
+    _change(config, console, f"revisions/{part(revision)}/{action}", body, json=json, base=base)
 
 
 def _change(
@@ -346,4 +350,7 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigError(
+            f"{file}: {getattr(error, 'strerror', None) or error}",
+            hint="name a file that `tierwise policy export` wrote",
+        ) from error

@@ -2,11 +2,12 @@
 
 import http.client
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from router.listen import Address
 
-ANSWER_BYTES_MAX = 65_536
+ANSWER_BYTES_MAX = 1_048_576
 SERVICE = "tierwise"
 
 
@@ -22,11 +23,26 @@ def console_answers(address: Address, *, timeout_seconds: float) -> bool:
     return answer is not None and answer.get("status") == "ok"
 
 
-def _answer(address: Address, *, timeout_seconds: float) -> dict[str, Any] | None:
+def models(address: Address, *, key: str, timeout_seconds: float) -> tuple[str, ...]:
+    """Return the names that the gateway at ``address`` takes from this key; none if it says no."""
+    authorization = {"authorization": f"Bearer {key}"}
+    answer = _answer(address, "/v1/models", authorization, timeout_seconds=timeout_seconds)
+    listed = (answer or {}).get("data")
+    found = listed if isinstance(listed, list) else []
+    return tuple(str(one["id"]) for one in found if isinstance(one, dict) and "id" in one)
+
+
+def _answer(
+    address: Address,
+    path: str = "/livez",
+    headers: Mapping[str, str] | None = None,
+    *,
+    timeout_seconds: float,
+) -> dict[str, Any] | None:
     target = address.reachable
     link = http.client.HTTPConnection(target.host, target.port, timeout=timeout_seconds)
     try:
-        link.request("GET", "/livez", headers={"accept": "application/json"})
+        link.request("GET", path, headers={"accept": "application/json", **(headers or {})})
         answer = json.loads(link.getresponse().read(ANSWER_BYTES_MAX))
     except (OSError, http.client.HTTPException, ValueError, RecursionError):
         return None

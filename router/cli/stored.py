@@ -7,7 +7,7 @@ from pathlib import Path
 
 from collector.config import CollectorConfig
 from collector.reader import Reader, open_reader
-from router.cli.asking import KEY
+from router.cli.asking import KEY, address
 from router.settings import Overrides, load_config
 
 
@@ -15,14 +15,16 @@ from router.settings import Overrides, load_config
 def opened(config: Path, *, console: str | None, store: Path | None) -> Iterator[Reader]:
     """Open the running collector, or else its file.
 
-    A missing tierwise.toml is no error: the collector may run elsewhere, with its own.
+    Whoever names a console alone means that collector: another one's file is no answer then. A
+    missing tierwise.toml is no error: the collector may run elsewhere, with its own.
 
     Raises:
         ConfigError: the file or a flag is wrong.
         StoreUnavailable, StoreLocked: there is nobody and nothing to read from.
     """
     found = _found(config, console=console, store=store)
-    reader = open_reader(console=found.console, store=found.store, key=os.environ.get(KEY))
+    file = found.store if console is None or store is not None else None
+    reader = open_reader(console=found.console, store=file, key=os.environ.get(KEY))
     try:
         yield reader
     finally:
@@ -38,6 +40,5 @@ def _found(config: Path, *, console: str | None, store: Path | None) -> Collecto
     if config.exists():
         return load_config(config, Overrides(console=console, store=store)).collector
     found = CollectorConfig()
-    return found.model_copy(
-        update={"console": console or found.console, "store": (store or found.store).absolute()}
-    )
+    asked = found.console if console is None else address(console)
+    return found.model_copy(update={"console": asked, "store": (store or found.store).absolute()})

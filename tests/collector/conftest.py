@@ -72,6 +72,7 @@ class Running:
     meters: Meters
     clock: Clock
     session: aiohttp.ClientSession
+    app: Any  # behind the console's port
 
     async def post(self, path: str, body: bytes, **headers: str) -> tuple[int, Any, bytes]:
         sent = {"content-type": "application/x-protobuf"}
@@ -137,7 +138,7 @@ async def running(
                 http=f"http://127.0.0.1:{ports[0]}", grpc=f"127.0.0.1:{rpc}",
                 console=f"http://127.0.0.1:{ports[1]}", store=store, writer=writer, meters=meters,
                 clock=clock, session=session, intake=collector._intake,
-                revisions=collector._control.revisions,
+                revisions=collector._control.revisions, app=collector._servers[1].config.app,
             )  # fmt: skip
     finally:
         assert await collector.stop()

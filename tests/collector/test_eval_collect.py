@@ -101,6 +101,16 @@ async def test_a_time_without_failures_is_no_error(
     assert await collected(running, tmp_path, "--role", "x' OR 1=1") == 2
 
 
+async def test_a_role_without_steps_is_refused_with_the_nearest_that_has_some(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = await started(start, sent=True, kept=True)
+    assert await collected(running, tmp_path, "--role", "wroker") == 2
+    said = capsys.readouterr().err
+    assert "no step of role 'wroker' is stored" in said
+    assert "next: roles with steps: worker; did you mean 'worker'?" in said
+
+
 async def test_the_text_of_other_senders_is_not_kept(start: Start) -> None:
     running = await start(content=True)
     trace = Trace(scope="some.instrumentation")

@@ -9,11 +9,13 @@ from collector.duckdb_store import DuckDBStore
 from collector.file_reader import FileReader
 from collector.reader import ConsoleReader, Reader, open_reader
 from collector.revisions import Revisions
-from collector.store import StoreRefused, StoreUnavailable
+from collector.store import SQL_HELP, StoreRefused, StoreUnavailable
 from learning.revision import Revision
+from router.cli.asking import Console, ConsoleAway, ConsoleRefused
 from tests.collector.conftest import Start
 from tests.collector.otlp import NOW_NS
 from tests.collector.test_duckdb_store import decoded, routed
+from tests.httpd import Quiet, listening
 
 
 def read_all(reader: Reader, folder: Path) -> dict[str, Any]:
@@ -92,3 +94,44 @@ def test_without_a_collector_and_without_a_file_the_remedy_is_named(tmp_path: Pa
     with pytest.raises(StoreUnavailable, match="tierwise serve"):
         open_reader(console="127.0.0.1:1", store=tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_who_names_a_console_alone_hears_of_it_and_reads_no_other_file(tmp_path: Path) -> None:
+    DuckDBStore(tmp_path / "mine", now_ns=NOW_NS).close()
+    with pytest.raises(StoreUnavailable) as raised:
+        open_reader(console="127.0.0.1:1", store=None)
+    assert "no collector answers on 127.0.0.1:1 (" in raised.value.message
+    assert "--console" in raised.value.hint
+
+
+def test_a_gateway_at_the_console_s_address_is_named(tmp_path: Path) -> None:
+    class Gateway(Quiet):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("x-tierwise-decision", "d1")
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    with listening(Gateway) as port:
+        address = f"127.0.0.1:{port}"
+        with pytest.raises(StoreUnavailable, match=r"answers on .* \(a gateway does\)"):
+            open_reader(console=address, store=None)
+        with pytest.raises(ConsoleAway, match=r"\(a gateway does\)"):
+            Console(address, key="").get("/api/alerts")
+
+
+async def test_what_the_console_refuses_is_told_with_its_hint_apart(start: Start) -> None:
+    running = await start()
+    address = running.console.removeprefix("http://")
+    asked = ConsoleReader(address)
+    with pytest.raises(StoreRefused) as of_reader:
+        await asyncio.to_thread(asked.sql, "SELECT x FROM nowhere", rows_max=1)
+    with pytest.raises(ConsoleRefused) as of_cli:
+        await asyncio.to_thread(
+            Console(address, key="").post, "/api/sql", {"sql": "SELECT x FROM nowhere"}
+        )
+    for said in (of_reader.value, of_cli.value):
+        assert "nowhere" in said.message
+        assert said.hint == SQL_HELP
+        assert said.hint not in said.message

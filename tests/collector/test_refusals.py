@@ -20,7 +20,12 @@ def test_every_refusal_is_documented(code: str) -> None:
 
 def test_a_refusal_says_what_and_what_next_in_one_shape() -> None:
     refusal = Refusal("unknown_key", "no key", hint="send one")
-    error = {"type": "unauthorized", "code": "unknown_key", "message": "no key; send one"}
+    error = {
+        "type": "unauthorized",
+        "code": "unknown_key",
+        "message": "no key; send one",
+        "hint": "send one",
+    }
     assert (refusal.status, body_of(refusal)) == (401, {"error": error})
 
 

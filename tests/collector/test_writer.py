@@ -27,9 +27,9 @@ class Recording:
 
     def write(self, batches: Sequence[Batch], *, now_ns: int) -> Written:
         if self.down:
-            raise StoreUnavailable("the disk is full")
+            raise StoreUnavailable("the disk is full", hint="try again")
         if any(batch is bad for batch in batches for bad in self.bad):
-            raise StoreRefused("a value is at fault")
+            raise StoreRefused("a value is at fault", hint="try again")
         self.commits.append(len(batches))
         return Written(records=len(batches))
 
@@ -118,7 +118,7 @@ async def test_what_is_queued_at_the_end_is_still_committed() -> None:
 
 def test_a_store_that_does_not_open_is_raised_where_the_writer_starts() -> None:
     def broken() -> Any:
-        raise StoreUnavailable("no such disk")
+        raise StoreUnavailable("no such disk", hint="try again")
 
     with pytest.raises(StoreUnavailable, match="no such disk"):
         Writer(broken, meters=Meters(), clock=SystemClock()).start()

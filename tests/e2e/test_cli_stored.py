@@ -77,11 +77,23 @@ def check(where: list[str], folder: Path) -> None:
     assert again == {"pages": [], "cursor": first["cursor"]}
 
 
+COMMANDS = (["roles"], ["alerts", "list"], ["learn"], ["audit-log", "list"], ["sql", "SELECT 1"])
+
+
+def away(command: list[str], *where: str) -> str:
+    """Run a command whose console is not there; return what it says of that address."""
+    code, out, err = tierwise(*command, *where)
+    assert (code, out) == (1, ""), err
+    assert f"no collector answers on {where[2]}" in err
+    assert "  next: " in err
+    return err
+
+
 @pytest.mark.timeout(180)  # some fifteen commands, each a process of its own
 def test_the_store_is_read_beside_the_collector_and_after_its_end(
     stored: tuple[Service, list[str], Path], tmp_path: Path
 ) -> None:
-    service, where, _ = stored
+    service, where, folder = stored
     check(where, tmp_path / "beside")
     people = tierwise("roles", *where)[1]
     assert "planner" in people
@@ -98,9 +110,19 @@ def test_the_store_is_read_beside_the_collector_and_after_its_end(
     assert "…" not in records
     assert len(records.splitlines()) > 20  # a name and its value a line, not fifty slivers
 
+    store = ["--store", str(next(folder.rglob("*.duckdb")))]
+    for command in COMMANDS:
+        away(command, *where[:1], "--console", "127.0.0.1:1")
+    err = away(COMMANDS[0], *where[:1], "--console", service.address)
+    assert "a gateway does" in err
+    err = away(COMMANDS[0], *where[:1], "--console", "127.0.0.1:1", *store)
+    assert "is in use by process" in err
+    assert "next: name that collector's console: --console" in err
+
     service.process.send_signal(signal.SIGTERM)
     assert service.ends() == 0
-    check(where, tmp_path / "after")
+    away(COMMANDS[0], *where)
+    check([*where, *store], tmp_path / "after")
 
 
 def test_nobody_and_nothing_to_read_from_is_told_with_the_remedy(tmp_path: Path) -> None:

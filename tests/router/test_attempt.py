@@ -15,7 +15,7 @@ from tests import streams
 from tests.faults.answers import error_frame, frames
 from tests.inprocess import EVENTS, Bench, Delivered, Piece, Script, make_bench
 
-BROKEN = UpstreamError("upstream_broken", "it broke off")
+BROKEN = UpstreamError("upstream_broken", "it broke off", hint="try again")
 CHUNKS = st.lists(st.integers(1, 400), max_size=30)
 # The check: the answer must hold this word, which stands in no healthy answer of the stand-in.
 POLICY = b"""
@@ -294,7 +294,7 @@ async def test_a_step_with_side_effects_is_asked_once(kind: str) -> None:
 
 async def test_a_step_with_side_effects_goes_on_when_nobody_was_reached() -> None:
     bench = make_bench(POLICY)
-    gone = UpstreamError("upstream_unreachable", "nobody there")
+    gone = UpstreamError("upstream_unreachable", "nobody there", hint="try again")
     bench.upstream.scripts = [gone, stream_of(healthy(Dialect.CHAT))]
     assert (await post(bench, Dialect.CHAT, "once")).status == 200
 

@@ -168,7 +168,7 @@ async def test_a_caller_that_hangs_up_is_settled_once() -> None:
     [
         (Script(status=400, pieces=[b'{"error": {}}']), 0),
         (Script(pieces=[b'{"choices": []}']), 1_400_000_000),
-        (UpstreamError("upstream_unreachable", "nobody there"), 0),
+        (UpstreamError("upstream_unreachable", "nobody there", hint="try again"), 0),
     ],
     ids=["an error is not billed", "usage unknown", "never connected"],
 )
@@ -176,7 +176,10 @@ async def test_what_did_not_happen_costs_nothing_and_what_is_unknown_all(
     script: Script, spent: int
 ) -> None:
     bench = bench_of(budget("day", 1.0))
-    bench.upstream.scripts = [script, UpstreamError("upstream_unreachable", "nobody there")]
+    bench.upstream.scripts = [
+        script,
+        UpstreamError("upstream_unreachable", "nobody there", hint="try again"),
+    ]
     await post(bench, ask())
     (account,) = bench.gateway.spending.ledger.daily.values()
     assert (account.spent, account.reserved) == (spent, 0)
@@ -480,7 +483,7 @@ async def test_accounts_are_the_sum_of_the_recorded_attempts_whatever_happened()
     everything = "".join(budget(scope, 10.0) for scope in ("request", "task", "role", "day"))
     bench = bench_of(everything)
     bench.gateway.load.steps_max = 512
-    broken = UpstreamError("upstream_broken", "it broke off")
+    broken = UpstreamError("upstream_broken", "it broke off", hint="try again")
 
     def script() -> Script | UpstreamError:
         kinds: list[Script | UpstreamError] = [
@@ -489,7 +492,7 @@ async def test_accounts_are_the_sum_of_the_recorded_attempts_whatever_happened()
             Script(pieces=[b'{"choices": []}']),  # usage unknown
             Script(pieces=[b'{"cho', broken]),
             Script(pieces=[asyncio.Event()]),  # until the caller hangs up
-            UpstreamError("upstream_unreachable", "nobody there"),
+            UpstreamError("upstream_unreachable", "nobody there", hint="try again"),
         ]
         return rng.choices(kinds, weights=[8, 1, 1, 1, 1, 1])[0]
 

@@ -43,9 +43,9 @@ ANSWER = b'{"id": "chatcmpl-1", "choices": [{"finish_reason": "stop"}], "usage":
 )
 MID_COST, SMALL_COST, FRONTIER_COST = 0.0014, 0.00014, 0.0075
 DOWN = [408, 500, 502, 504]
-BROKEN = UpstreamError("upstream_broken", "it broke off")
-UNREACHABLE = UpstreamError("upstream_unreachable", "nobody there")
-SILENT = UpstreamTimeout("upstream_timeout", "it stayed silent")
+BROKEN = UpstreamError("upstream_broken", "it broke off", hint="try again")
+UNREACHABLE = UpstreamError("upstream_unreachable", "nobody there", hint="try again")
+SILENT = UpstreamTimeout("upstream_timeout", "it stayed silent", hint="try again")
 
 
 def ask(role: str = "worker", **fields: Any) -> bytes:

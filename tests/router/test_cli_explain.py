@@ -159,3 +159,8 @@ def test_a_file_that_is_no_revision_is_named(house: House, content: bytes) -> No
 
 def test_a_revision_that_nobody_can_be_asked_for_is_an_error(house: House) -> None:
     assert "no collector answers" in house.says("--revision", "0123456789abcdef", code=1)
+
+
+async def test_a_misspelt_role_is_told_with_the_nearest_right_one(house: House) -> None:
+    said = house.says("--role", "wroker")
+    assert "'wroker' is no role of the policy; did you mean 'worker'?" in said

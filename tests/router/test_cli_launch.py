@@ -75,6 +75,20 @@ def test_a_stranger_on_the_port_is_refused(
     assert "start one with `tierwise serve`" in errors
 
 
+def test_a_role_that_the_gateway_does_not_list_is_refused_with_the_nearest_one(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("tierwise/auto", "tierwise/planner", "claude-tierwise-planner", "local/small")
+    body = {"service": "tierwise", "data": [{"id": name} for name in names]}
+    with answering(json.dumps(body).encode()) as address:
+        assert launch(config, address, "claude", "--role", "plannr", "--json") == 2
+        errors = capsys.readouterr().err
+        assert "the gateway knows no role 'plannr'" in errors
+        assert "next: its roles: auto, planner; did you mean 'planner'?" in errors
+        assert launch(config, address, "claude", "--role", "planner", "--json") == 0
+        assert launch(config, address, "claude", "--json") == 0
+
+
 def test_an_empty_port_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch(config, "127.0.0.1:1", "claude") == 2
     assert "no tierwise gateway answers" in capsys.readouterr().err

@@ -33,12 +33,12 @@ def test_anthropics_client_finds_type_error_and_the_request_id() -> None:
 
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_an_error_in_a_stream_is_one_whole_event(dialect: Dialect) -> None:
-    error = UpstreamTimeout("upstream_timeout", 'silent\n\ndata: "x"')
+    error = UpstreamTimeout("upstream_timeout", 'silent\n\ndata: "x"', hint="try again")
     event = envelopes.event(error, dialect, request_id="d-1")
     assert list(sse.Splitter().feed(event)) == [event]
     said = json.loads(sse.data_of(event))
     inner = said if dialect is Dialect.RESPONSES else said["error"]
-    assert inner["message"] == 'silent\n\ndata: "x"'
+    assert inner["message"] == 'silent\n\ndata: "x"; try again'
     assert inner["code"] == "upstream_timeout"
 
 

@@ -47,7 +47,7 @@ async def test_a_step_that_nobody_could_answer_counts_as_failed() -> None:
     bench = make_bench(CHECKED)
     body = {"model": "tierwise/learner", "messages": []}
     headers = {"content-type": "application/json", "x-tierwise-session": "s1"}
-    down: list[Any] = [UpstreamError("upstream_broken", "down") for _ in range(9)]
+    down: list[Any] = [UpstreamError("upstream_broken", "down", hint="try again") for _ in range(9)]
     bench.upstream.scripts = down
     assert (await bench.post(CHAT, json.dumps(body).encode(), headers=headers)).status >= 500
     assert (await step(bench, answer("DE")))["verdict_before"] == -1.0

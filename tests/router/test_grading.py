@@ -170,7 +170,7 @@ async def test_what_is_over_a_mebibyte_is_counted_and_not_held() -> None:
 
 
 async def test_what_nobody_was_answered_is_not_judged() -> None:
-    broken = UpstreamError("upstream_broken", "it broke off")
+    broken = UpstreamError("upstream_broken", "it broke off", hint="try again")
     async with graded(*[broken] * 8) as (bench, heard):
         assert (await bench.post(CHAT, ask())).status >= 500
         await asyncio.sleep(0)

@@ -134,7 +134,9 @@ async def test_the_caller_has_its_answer_while_the_shadow_still_waits() -> None:
 
 
 async def test_a_shadow_that_fails_is_recorded_as_failed_and_harms_nobody() -> None:
-    async with shadowed(answer(), UpstreamError("upstream_broken", "it broke off")) as bench:
+    async with shadowed(
+        answer(), UpstreamError("upstream_broken", "it broke off", hint="try again")
+    ) as bench:
         assert (await bench.post(CHAT, ask())).status == 200
         _, (_, outcome) = await pairs(bench, 2)
         assert outcome.status == 502

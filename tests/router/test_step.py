@@ -229,7 +229,7 @@ async def test_a_gateway_that_is_full_or_draining_says_when_to_come_back() -> No
 
 async def test_an_answer_that_breaks_off_while_it_is_relayed_unread_does_not_end_well() -> None:
     bench = make_bench(answer_bytes_max=100)
-    broken = UpstreamError("upstream_broken", "it broke off")
+    broken = UpstreamError("upstream_broken", "it broke off", hint="try again")
     pieces: list[bytes | UpstreamError] = [b"x" * 200, b"y" * 200, broken]
     bench.upstream.scripts.append(Script(pieces=pieces, headers=(JSON,)))
     delivered = await bench.post(CHAT, ask())

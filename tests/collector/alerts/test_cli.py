@@ -110,3 +110,27 @@ def test_without_a_collector_it_says_where_it_looked(
     said = capsys.readouterr().err
     assert "no collector answers on 127.0.0.1:9" in said
     assert "tierwise serve" in said
+
+
+async def test_a_misspelt_role_is_refused_with_the_nearest_right_one(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = await start(terms=policy("worker", "planner"))
+    for words in (["armed"], ["list"], ["explain", "QualityLow"]):
+        code, text, said = await tierwise(running, capsys, *words, "--role", "wroker")
+        assert (code, text) == (1, ""), words
+        assert "the policy has no role 'wroker'" in said, words
+        assert "next: its roles: planner, worker; did you mean 'worker'?" in said, words
+    code, text, _ = await tierwise(running, capsys, "armed", "--role", "planner")
+    assert (code, "planner" in text) == (2, True)
+
+
+async def test_a_name_with_blanks_and_slashes_is_unknown_not_a_collector_away(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = await start(terms=policy("worker"))
+    for words in (["show", "no such/one"], ["unsilence", "a b"], ["explain", "Quality Low"]):
+        code, _, said = await tierwise(running, capsys, *words)
+        assert code == 1
+        assert "no collector" not in said
+        assert "  next: " in said, words
