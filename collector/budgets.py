@@ -127,7 +127,6 @@ class Budgets:
         return Answer(
             epoch=self.epoch,
             workers=workers,
-            expires_seconds=EXPIRES_SECONDS,
             grants=grants,
             notices=notices,
         )

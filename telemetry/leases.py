@@ -68,6 +68,5 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True):
 
     epoch: str  # another one than before: everything has to be reported again
     workers: int  # that have been heard of lately, this one included
-    expires_seconds: float  # after so long without a report, what is unused goes to others
     grants: tuple[Grant, ...] = ()
     notices: tuple[Notice, ...] = ()
