@@ -1,4 +1,4 @@
-"""What is sent about budgets is read at the other end: a field that nobody reads promises nothing."""
+"""What is sent about budgets is read at the other end: an unread field promises nothing."""
 
 import ast
 from pathlib import Path
