@@ -15,6 +15,7 @@ from learning.measure import attempt_costs, estimates
 from learning.programme import Bound, Programme, Solution, doubt, solve
 from learning.switching import Conversations, switching
 from learning.tally import Floats, Tally
+from learning.usage import recent_usage
 from learning.watch import references
 
 KNOWN = 2.5  # deviations by which a mix must miss the floor to be known to miss it
@@ -99,7 +100,7 @@ def derive(
     A cheaper mix is approached step by step (``damping``); a dearer or safer one at once.
     """
     total = tally.total(half_life=settings.half_life, since=situation.since)
-    recent = tally.total(half_life=settings.cost_half_life, since=situation.since)
+    recent = recent_usage(tally, half_life=settings.cost_half_life, since=situation.since)
     table = [layout.arms.chains[arm][0] for arm in situation.declared.tolist()]
     measured = estimates(
         layout,

@@ -64,6 +64,7 @@ class World:
     clock: ManualClock = field(default_factory=ManualClock)
     talk: int = 1  # steps of a conversation, all at the tier where it began; 1: no conversations
     cached: int = 0  # input tokens of such a step that its tier has read before
+    answer: int = 10  # output tokens of every answer
 
     def __post_init__(self) -> None:
         self.rng = random.Random(7)
@@ -136,7 +137,7 @@ class World:
 
     def _step(self, role: str, arm: Arm, *, at: int, place: int) -> list[Batch]:
         self.number += 1
-        tokens = (self.cached + 100, 10, self.cached if place else 0)
+        tokens = (self.cached + 100, self.answer, self.cached if place else 0)
         tries: list[Try] = []
         right = False
         for tier in chain_of(arm, tiers=TIERS):

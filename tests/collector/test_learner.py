@@ -234,6 +234,20 @@ def test_a_price_is_believed_at_the_next_tick(make: Make) -> None:
     assert world.start_small("good") < 0.2
 
 
+def test_longer_answers_are_paid_for_within_two_hours_of_evidence(make: Make) -> None:
+    """Frontier costs 100 x 3e-6 + 10 x 15e-6 a step, then 40 tokens of output in place of 10."""
+    world = make(role_terms("good", learn="observe"), truth=GOOD)
+    costs = []
+    for hour in range(8):
+        world.answer = 10 if hour < 6 else 40
+        [report] = world.run(["good"], ticks=1, count=100)
+        arms = {arm["arm"]: arm["cost_usd"] for arm in role(report, "good")["arms"]}
+        costs.append(arms["frontier/accept"])
+        world.clock.advance(3_600.0)
+    assert costs[5] == pytest.approx(0.00045, rel=0.01)
+    assert costs[7] == pytest.approx(0.0009, rel=0.05)  # a plain memory would say 0.00056
+
+
 def test_a_changed_policy_gets_a_revision_of_its_own_without_tiers_it_took_away(
     make: Make,
 ) -> None:
