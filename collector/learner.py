@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from collector import proposals
 from collector.desk import Desk
 from collector.evidence import Archive, Scope, declared_of, rolled_up_ns, scope_of
 from collector.learner_state import (
@@ -18,7 +17,6 @@ from collector.learner_state import (
     Carried,
     Memory,
     alarms,
-    drop_fact,
     fact,
     read,
     set_fact,
@@ -28,17 +26,17 @@ from collector.learner_words import says
 from collector.meters import Meters
 from collector.planning import Plan, Planner, current_of, describe, gated
 from collector.proposals import Moment
+from collector.proposing import Queue
 from collector.refusals import Refusal
-from collector.revision_book import LEARNER, Record
+from collector.revision_book import LEARNER
 from collector.revisions import Active, Revisions
 from collector.role_cases import case_of, obstacle
 from collector.store import Store
 from collector.watching import SETTLE_NS, watch
 from learning.gate import Limits
-from learning.revision import Revision, parse
+from learning.revision import Revision
 from telemetry.terms import Armed, Terms
 
-PROPOSED: Final = "learner.proposed"
 SUBMITTED: Final = "learner.submitted"
 ALARMS_SHOWN: Final = 50
 EVERY_ROLE: Final = "*"
@@ -74,6 +72,7 @@ class Learner:
         self._guards = guards
         self._meters = meters
         self._planner = Planner()
+        self._queue = Queue(desk, meters)
         self._lock = threading.Lock()
         self._report: dict[str, Any] = {"at_ns": None, "roles": []}
 
@@ -128,6 +127,8 @@ class Learner:
             statuses[acting.revision_id] = status
             if status == "active":
                 tick.acted()
+                at = replace(tick.moment, active=self._revisions.active().name)
+                statuses |= self._queue.follow(at)
         if acting is None and not tick.memory.rebuilding:
             statuses |= self._propose(tick)
         return statuses
@@ -153,41 +154,14 @@ class Learner:
 
     def _propose(self, tick: "_Tick") -> dict[str, str]:
         """Withdraw what should no longer be approved, and propose what is news to people."""
-        statuses: dict[str, str] = {}
         proposal = tick.revision(acting=False)
-        with self._desk.transaction() as change:
-            waits = proposals.waiting(change)
-        if waits is not None:
-            why = proposals.outdated(waits, tick.plans, news=proposal, at=tick.moment)
-            if why is not None:
-                self._withdraw(waits, why, tick.now_ns)
-                statuses[waits.id] = "withdrawn"
-                waits = None
-        if proposal is not None and self._is_news(tick, proposal, waits):
+        waits, statuses = self._queue.kept(tick.plans, news=proposal, at=tick.moment)
+        if proposal is not None and self._queue.is_news(
+            proposal, tick.plans, waits=waits, at=tick.moment
+        ):
             statuses[proposal.revision_id] = self._hand_in(proposal, tick, activate=False)
-            with self._desk.transaction() as change:
-                set_fact(change, PROPOSED, proposal.text)
+            self._queue.made(proposal)
         return statuses
-
-    def _withdraw(self, waits: Record, why: str, now_ns: int) -> None:
-        with self._desk.transaction() as change:
-            proposals.withdraw(change, waits, reason=why, now_ns=now_ns)
-            drop_fact(change, PROPOSED)
-        self._meters.learner_revisions.labels("withdrawn").inc()
-        log.warning("proposal %s is withdrawn: %s", waits.id, why)
-
-    def _is_news(self, tick: "_Tick", proposal: Revision, waits: Record | None) -> bool:
-        """Say whether a proposal is to be made beside the last one, which may still wait."""
-        text = fact(self._desk, PROPOSED) if waits is None else waits.revision.text
-        before = None if text is None else parse(text)
-        if before is None or _base(before) != _base(proposal):
-            return True
-        rested = waits is None or proposals.rested(waits, now_ns=tick.now_ns)
-        return proposals.differs(before, tick.plans, rested=rested)
-
-
-def _base(revision: Revision) -> tuple[str | None, str]:
-    return revision.parent, revision.policy_hash
 
 
 class _Tick:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from collector import auditlog, holds, revision_book
 from collector.access import TOKEN, Access
 from collector.diffs import difference
+from collector.proposals import successor
 from collector.recent_steps import STEPS_DEFAULT, STEPS_MAX, recent_steps
 from collector.refusals import Refusal
 from collector.review import Review
@@ -131,7 +132,10 @@ class Book:
             Refusal: there is none of that name.
         """
         record = self._record(name)
+        with self._revisions.desk.transaction() as change:
+            later = successor(change, record)
         return self._plain(record, self._revisions.active().name) | {
+            "successor": later,
             "shares": {cell: dict(arms) for cell, arms in record.revision.shares.items()},
             "evidence": {cell: dict(facts) for cell, facts in record.revision.evidence.items()},
         }

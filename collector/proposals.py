@@ -23,6 +23,9 @@ from learning.tally import Floats
 
 NEWS_MIN: Final = 0.10  # of some cell's steps: less than that apart two proposals say the same
 STANDS_NS: Final = 3_600_000_000_000  # how long one is left to its readers if it stays safe
+# Of a rebased one's note: the name it was made under, and since when it can be read.
+FIRST: Final = "first"
+SINCE: Final = "since_ns"
 _HELD: Final = frozenset({Block.FROZEN, Block.QUALITY_DISARMED, Block.COST_DISARMED})
 
 
@@ -52,9 +55,27 @@ def withdraw(change: Transaction, record: Record, *, reason: str, now_ns: int) -
         revision_book.move(change, record, deed, to=Status.SUPERSEDED, action="withdraw")
 
 
+def first(record: Record) -> str:
+    """Return the name that a proposal was made under, before it was rebased."""
+    return str(record.note.get(FIRST, record.id))
+
+
+def since_ns(record: Record) -> int:
+    """Return since when people can read a proposal; rebasing gives it no new hour."""
+    if SINCE in record.note and record.status_ns == record.created_ns:
+        return int(record.note[SINCE])
+    return record.status_ns
+
+
 def rested(record: Record, *, now_ns: int) -> bool:
     """Say whether people had ``STANDS_NS`` to read a proposal since it came into the queue."""
-    return now_ns - record.status_ns >= STANDS_NS
+    return now_ns - since_ns(record) >= STANDS_NS
+
+
+def successor(change: Transaction, record: Record) -> str | None:
+    """Return the name under which a rebased proposal waits by now; None if it does not."""
+    waits = None if record.status is not Status.SUPERSEDED else waiting(change)
+    return waits.id if waits is not None and first(waits) == first(record) else None
 
 
 def outdated(

@@ -10,6 +10,7 @@ from collector.desk import Transaction
 from collector.fitting import present, refuse_unfit
 from collector.holds import Hold
 from collector.preview import Impact, impact
+from collector.proposals import successor
 from collector.recent_steps import STEPS_DEFAULT, recent_steps
 from collector.refusals import Refusal
 from collector.revision_book import DECLARED, OPEN, Record, Status
@@ -72,11 +73,15 @@ class Review:
         Raises:
             Refusal: its base is stale, or the preview objects and nobody says why to override.
         """
-        earlier = self._changes.earlier(ask)
+        record, later = self._read(revision_id)
+        try:
+            earlier = self._changes.earlier(ask)
+        except Refusal:
+            refuse_closed(record, later=later)  # that says more than a stale base does
+            raise
         if earlier is not None:
             return earlier
-        record = self._read(revision_id)
-        refuse_closed(record)
+        refuse_closed(record, later=later)
         looked = self._refuse_blocked(record.revision, override)
 
         def do(change: Transaction, deed: Deed) -> dict[str, Any]:
@@ -206,19 +211,25 @@ class Review:
         with self._revisions.desk.transaction() as change:
             return revision_book.find(change, revision_id)
 
-    def _read(self, revision_id: str) -> Record:
+    def _read(self, revision_id: str) -> tuple[Record, str | None]:
+        """Return a revision, and the name under which it waits if it was rebased."""
         with self._revisions.desk.transaction() as change:
-            return revision_book.known(change, revision_id)
+            record = revision_book.known(change, revision_id)
+            return record, successor(change, record)
 
 
-def refuse_closed(record: Record) -> None:
-    """Raise ``Refusal`` for a revision that waits for nobody any more; it says why it does not."""
+def refuse_closed(record: Record, *, later: str | None = None) -> None:
+    """Raise ``Refusal`` for a revision that waits for nobody any more; it says why it does not.
+
+    ``later`` is the name under which it waits by now, if it was rebased.
+    """
     if record.status not in OPEN:
         because = f" ({record.reason})" if record.reason else ""
+        activates = "`tierwise policy activate` puts a former revision in force again"
         raise Refusal(
             "wrong_status",
             f"revision {record.id} is {record.status.value}{because}: there is nothing to approve",
-            hint="`tierwise policy activate` puts a former revision in force again",
+            hint=activates if later is None else f"{later} moves the same cells: approve that",
         )
 
 

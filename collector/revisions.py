@@ -100,10 +100,10 @@ class Revisions:
     ) -> str:
         """Write ``revision`` down; put it in force or into the queue, and return its status.
 
-        "active" when ``activate`` and no freeze forbids the move, else "proposed"; an earlier
-        open proposal of the learner is superseded. The same revision once more changes nothing
-        and returns what has become of it since; one of the learner's that left the queue unserved
-        comes back into it.
+        "active" when ``activate`` and no freeze forbids the move, else "proposed"; in the queue it
+        supersedes an earlier open proposal of the learner. The same revision once more changes
+        nothing and returns what has become of it since; one of the learner's that left the queue
+        unserved comes back into it.
 
         Raises:
             Refusal: it was derived under another policy, or its parent is not in force (any more):
@@ -111,19 +111,22 @@ class Revisions:
         """
         with self.desk.transaction() as change:
             known = revision_book.find(change, revision.revision_id)
-            again = known is not None and author == LEARNER and not activate and _left_queue(known)
+            again = known is not None and author == LEARNER and not activate and left_queue(known)
             if known is not None and not again and not (activate and known.status in OPEN):
                 return known.status.value
             self.refuse_stale(change, revision)
             deed = Deed(actor=author, at_ns=now_ns, reason=trigger)
-            if author == LEARNER and (known is None or again):
+            serves = activate and not frozen_moves(
+                change, revision, terms=self.terms(), now_ns=now_ns
+            )
+            if author == LEARNER and not serves and (known is None or again):
                 _supersede_open(change, author, now_ns=now_ns)
             if known is None:
                 known = revision_book.add(change, revision, deed, trigger=trigger, note=note)
             elif again:
                 revision_book.move(change, known, deed, to=Status.PROPOSED, action="propose")
                 known = revision_book.known(change, known.id)
-            if activate and not frozen_moves(change, revision, terms=self.terms(), now_ns=now_ns):
+            if serves:
                 revision_book.put_in_force(
                     change, known, deed, action="activate", rollout=self.rollout()
                 )
@@ -311,7 +314,7 @@ def falls_back(shares: Mapping[str, float], cell: str, terms: Terms | None) -> b
     return declared is not None and shares.get(str(declared.declared), 0.0) == 1.0
 
 
-def _left_queue(record: Record) -> bool:
+def left_queue(record: Record) -> bool:
     """Whether it was withdrawn, or gave way to another, before it was ever in force."""
     return record.status is Status.SUPERSEDED and record.served_ns is None
 

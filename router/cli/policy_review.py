@@ -312,6 +312,10 @@ def _decide(
     """Decide on a proposal, on the base that it was made for."""
     asked = Console.of(config, console=console)
     found = asked.get(f"/api/policy/revisions/{part(revision)}")
+    if found.get("successor") is not None:
+        later = str(found["successor"])
+        Screen(json=json).note(f"{revision} was rebased: {later} moves the same cells")
+        revision, found = later, asked.get(f"/api/policy/revisions/{part(later)}")
     base = f'"{found["parent"]}"'
     _change(config, console, f"revisions/{part(revision)}/{action}", body, json=json, base=base)
 

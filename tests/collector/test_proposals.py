@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from collector import proposals, revision_book
+from collector import auditlog, proposals, revision_book
 from collector.auditlog import Deed
 from collector.refusals import Refusal
 from collector.review import refuse_closed
 from collector.revision_book import LEARNER, Record, Status
+from collector.revisions import moved_cells
+from learning.revision import Revision
 from tests.collector.teaching import World, role_terms, terms
 
 GOOD = {("good", "small"): 0.93, ("good", "frontier"): 0.95}
@@ -24,7 +26,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
     def world(**more: Any) -> World:
         policy = terms(role_terms("good", learn="propose"), step_max=1.0, dwell_seconds=0.0)
-        made.append(World(tmp_path, policy, dict(GOOD), **more))
+        made.append(World(tmp_path, **{"terms": policy, "truth": dict(GOOD), **more}))
         return made[-1]
 
     yield world
@@ -164,3 +166,104 @@ def test_a_rejected_one_comes_not_again_until_something_else_is_aimed_at(make: M
         revision_book.move(change, read, deed, to=Status.REJECTED, action="reject")
     reports = world.run(["good"], ticks=3, count=150)
     assert [report["submitted"] for report in reports] == [{}] * 3
+
+
+def mixed(make: Make, **more: Any) -> World:
+    """A world in which a proposal waits for `good`, and `brisk` acts by itself, step by step."""
+    policy = terms(
+        role_terms("good", learn="propose"), role_terms("brisk", learn="bounded"),
+        step_max=0.3, dwell_seconds=0.0,
+    )  # fmt: skip
+    truth = GOOD | {("brisk", "small"): 0.93, ("brisk", "frontier"): 0.95}
+    world = make(terms=policy, truth=truth)
+    world.run(["good"], ticks=1, count=200)
+    world.run([], ticks=2)  # `brisk` begins to explore by itself, then nothing more acts
+    return world
+
+
+def moves(record: Record, world: World) -> dict[str, dict[str, float]]:
+    """What a proposal moves, by cell."""
+    with world.desk.transaction() as change:
+        parent = record.revision.parent
+        before = None if parent is None else revision_book.known(change, parent).revision
+    return {
+        cell: dict(record.revision.shares[cell]) for cell in moved_cells(before, record.revision)
+    }
+
+
+def test_a_proposal_survives_what_another_role_does_by_itself(make: Make) -> None:
+    world = mixed(make)
+    read = waits(world)
+    reports = world.run(["good", "brisk"], ticks=4, count=150)
+    assert sum("active" in report["submitted"].values() for report in reports) >= 2
+    assert world.start_small("brisk") > 0.0
+    now = waits(world)
+    assert now.id != read.id
+    assert moves(now, world) == moves(read, world)
+    assert now.revision.evidence == read.revision.evidence
+    active = world.revisions.active().standing.revision
+    assert active is not None
+    assert now.revision.parent == active.revision_id
+    assert {c: now.revision.shares[c] for c in active.shares} == active.shares
+    (was,) = [each for each in records(world) if each.id == read.id]
+    assert was.status is Status.SUPERSEDED
+    assert was.reason is not None
+    assert was.reason.startswith("it lives on as ")
+    rows = world.desk.rows("SELECT subject FROM audit_log WHERE action = 'rebase'")
+    assert rows[0]["subject"] == read.id
+    assert auditlog.verify(world.desk).fault is None
+
+
+def test_whoever_approves_one_that_was_rebased_is_told_its_name_by_now(make: Make) -> None:
+    world = mixed(make)
+    read = waits(world)
+    world.run(["good", "brisk"], ticks=3, count=150)
+    now = waits(world)
+    with world.desk.transaction() as change:
+        was = revision_book.known(change, read.id)
+        assert proposals.successor(change, was) == now.id
+        assert proposals.successor(change, now) is None
+    with pytest.raises(Refusal, match=f"{now.id} moves the same cells: approve that"):
+        refuse_closed(was, later=now.id)
+    approve(world, now)
+    assert world.start_small("good") > 0.0
+    assert world.start_small("brisk") > 0.0
+    with world.desk.transaction() as change:
+        assert proposals.successor(change, was) is None
+
+
+def test_rebasing_gives_a_proposal_no_new_hour(make: Make) -> None:
+    world = mixed(make)
+    read = waits(world)
+    world.run(["good", "brisk"], ticks=3, count=150)
+    now = waits(world)
+    assert now.status_ns > read.status_ns
+    assert not proposals.rested(now, now_ns=read.status_ns + proposals.STANDS_NS - 1)
+    assert proposals.rested(now, now_ns=read.status_ns + proposals.STANDS_NS)
+
+
+def test_what_moves_a_role_of_the_proposal_takes_its_place_as_before(make: Make) -> None:
+    world = mixed(make)
+    read = waits(world)
+    standing = world.revisions.active().standing.revision
+    assert standing is not None
+    shares = {**standing.shares, "good||": {"small/step": 1.0}}
+    other = Revision(policy_hash="p1", parent=standing.revision_id, shares=shares, evidence={})
+    world.revisions.submit(
+        other, author="ada", trigger="person", now_ns=world.clock.now_ns(), activate=True, note={}
+    )
+    assert world.tick()["submitted"][read.id] == "withdrawn"
+    (over,) = [each for each in records(world) if each.id == read.id]
+    assert over.reason is not None
+    assert over.reason.startswith(f"it follows on {standing.revision_id}, but ")
+
+
+def test_a_rejected_one_comes_not_again_because_another_role_moved(make: Make) -> None:
+    world = mixed(make)
+    read = waits(world)
+    with world.desk.transaction() as change:
+        deed = Deed(actor="ada", at_ns=world.clock.now_ns(), reason="not now")
+        revision_book.move(change, read, deed, to=Status.REJECTED, action="reject")
+    world.run(["brisk"], ticks=6, count=150)
+    assert world.start_small("brisk") > 0.0
+    assert [each.status for each in records(world) if each.status is Status.PROPOSED] == []

@@ -13,6 +13,8 @@ import pytest
 
 from collector.access import Access, Key, Level
 from collector.desk import desk_path
+from collector.proposals import Moment
+from collector.proposing import Queue
 from router.cli.app import run
 from tests.collector.conftest import Running, running
 from tests.collector.reviewing import evidence, revision, terms
@@ -89,6 +91,32 @@ async def test_what_the_preview_objects_to_needs_an_override(person: Person) -> 
     assert answer["active"] == proposal
     log = await person.told("audit-log", "list", "--limit", "1")
     assert (log["rows"][0]["action"], log["rows"][0]["reason"]) == ("approve", "a pilot")
+
+
+async def test_a_proposal_that_was_rebased_is_approved_by_the_name_that_was_read(
+    person: Person,
+) -> None:
+    house, read = person.house, person.submits(0.5)
+    acting, now_ns = revision(0.4, cell="planner||"), house.clock.now_ns()
+    house.revisions.submit(
+        acting, author="learner", trigger="tick", now_ns=now_ns, activate=True, note={}
+    )
+    at = Moment(now_ns=now_ns, active=acting.revision_id, policy_hash=acting.policy_hash)
+    moved = Queue(house.revisions.desk, house.meters).follow(at)
+    (later,) = moved.keys() - {read}
+    assert (await person.told("policy", "show", read))["successor"] == later
+    path = f"{house.console}/api/policy/revisions/{read}/approve"
+    base = {"if-match": f'"{acting.revision_id}"'}
+    async with house.session.post(path, json={}, headers=base) as answer:
+        assert answer.status == 409
+        error = (await answer.json())["error"]
+    assert error["code"] == "wrong_status"
+    assert error["hint"] == f"{later} moves the same cells: approve that"
+    code, _, err = await person.types("policy", "approve", read, "--override", "a pilot")
+    assert code == 0
+    assert f"{read} was rebased: {later} moves the same cells" in err
+    served = await person.told("policy", "show", "active")
+    assert (served["id"], set(served["shares"])) == (later, {"planner||", "worker||"})
 
 
 async def test_rolling_back_freezes_and_thawing_ends_it(person: Person) -> None:
