@@ -1,10 +1,9 @@
-"""The store in one DuckDB file; nothing else imports duckdb."""
+"""The store in one DuckDB file; beside ``duckdb_file`` nothing else here imports duckdb."""
 
 import logging
-import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 
 from collector import learning_queries, queries, rolling, rollup_queries, views
 from collector.dedupe import drop_known, memories
+from collector.duckdb_file import DuckDBFile, first_line, hopeless, worded
 from collector.lineage import NODES_MAX, OPEN_MAX, Lineage, Node, Open
 from collector.migrations import migrate
 from collector.rolling import DAY_NS, LATE_NS, Runner
@@ -23,7 +23,6 @@ from collector.store import (
     SQL_HELP,
     Parameters,
     Rows,
-    StoreLocked,
     StoreRefused,
     StoreUnavailable,
     Table,
@@ -56,6 +55,7 @@ class DuckDBStore:
         memory_mb: int = 1_024,
         threads: int = 2,
         keep_days: tuple[int, int] = (30, 400),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open or create the file; ``keep_days`` are for spans and logs, and for calls.
 
@@ -64,15 +64,11 @@ class DuckDBStore:
             StoreUnavailable: the file cannot be opened, read or written.
             ConfigError: a newer tierwise wrote it.
         """
-        self._path = path
         self._keep_days = keep_days
-        self._limits = (memory_mb, threads)
         self._lineage = Lineage()
-        self._cursors = threading.Lock()
         self._arrival_ns = 0
         self._joined_ns = 0
-        self._broken = False
-        self._connect()
+        self._file = DuckDBFile(path, memory_mb=memory_mb, threads=threads, monotonic=monotonic)
         try:
             migrate(self._connection, now_ns=now_ns)
             for statement in views.VIEWS:
@@ -85,38 +81,30 @@ class DuckDBStore:
             if isinstance(error, TierwiseError):
                 raise
             raise StoreUnavailable(
-                f"{path}: {_first_line(error)}", hint=remedy(str(error))
+                f"{path}: {first_line(error)}", hint=remedy(str(error))
             ) from error
 
-    def _connect(self) -> None:
-        memory_mb, threads = self._limits
-        self._connection = _open(self._path, memory_mb=memory_mb, threads=threads)
-        self._connection.execute(queries.CORRECTIONS)
-        self._reader = self._connection.cursor()
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        return self._file.connection
 
-    def _reconnect(self) -> None:
-        """Open the file anew after an error that left the engine useless (a full disk does)."""
-        with self._cursors, _worded():
-            self._reader.close()
-            self._connection.close()
-            self._connect()
-        self._broken = False
+    def mend(self) -> bool:
+        return self._file.mend(lambda: self._restore(self._arrival_ns))
 
     def write(self, batches: Sequence[Batch], *, now_ns: int) -> Written:
         # Strictly rising, whatever the clock does: exports go on from the last row's arrival.
         self._arrival_ns = max(now_ns, self._arrival_ns + 1)
-        if self._broken:
-            self._reconnect()
+        self.mend()
         whole = [replace(batch) for batch in batches]
         try:
             return self._write(whole)
         except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
             self._recover(error)
-            said = f"a value cannot be stored: {_first_line(error)}"
+            said = f"a value cannot be stored: {first_line(error)}"
             raise StoreRefused(said, hint="mend the sender: again it fails again") from error
         except duckdb.Error as error:
             self._recover(error)
-            raise StoreUnavailable(_first_line(error), hint=remedy(str(error))) from error
+            raise worded(error) from error
         except MemoryError as error:  # it passes: its senders may try again
             self._recover(error)
             raise StoreUnavailable(
@@ -126,10 +114,10 @@ class DuckDBStore:
         except Exception as error:
             self._recover(error)  # a fault of ours costs its batch, never the only writer
             log.exception("a commit failed by a fault of the collector's own")
-            raise StoreRefused(
-                f"a fault of the collector's own: {error!r:.200}",
-                hint="its log has the details; please report it",
-            ) from error
+            passing = worded(error)
+            if self._file.broken:  # there is more at fault than this batch
+                raise passing from error
+            raise StoreRefused(passing.message, hint=passing.hint) from error
 
     def _write(self, batches: Sequence[Batch]) -> Written:
         """Commit copies of batches: those that failed may be tried again with all their rows."""
@@ -152,6 +140,7 @@ class DuckDBStore:
         self._correct(corrections)
         self._mark(batches, corrections)
         connection.execute("COMMIT")
+        self._file.worked()
         return Written(
             records=records,
             duplicates=duplicates,
@@ -195,16 +184,20 @@ class DuckDBStore:
             self._connection.execute(queries.NOTE, bound)
 
     def _recover(self, cause: Exception) -> None:
-        """Leave the failed transaction and forget what was deduced from its rows."""
-        self._broken = isinstance(cause, duckdb.FatalException | duckdb.InternalException)
-        self._broken = self._broken or "invalidated" in str(cause)
-        with suppress(duckdb.Error):  # there was none, or the database is invalid and says so
-            self._connection.execute("ROLLBACK")
+        """Leave the failed transaction and forget what was deduced from its rows.
+
+        Where that fails too, the file is opened anew before it is used again.
+        """
+        if hopeless(cause):
+            self._file.broke(cause)
+            return
         try:
+            with suppress(duckdb.TransactionException):  # there was none
+                self._connection.execute("ROLLBACK")
             self._restore(self._arrival_ns)
-        except duckdb.Error:
-            self._lineage = Lineage()
-            self._broken = True
+        except Exception as error:
+            log.exception("the store could not recover from an error")
+            self._file.broke(error)
 
     def _restore(self, now_ns: int) -> None:
         lineage = Lineage()
@@ -223,6 +216,7 @@ class DuckDBStore:
         self._lineage = lineage
 
     def roll_up(self, now_ns: int) -> int:
+        self.mend()
         oldest = now_ns - LATE_NS
         unjoined, newest = self._row(rollup_queries.UNJOINED, {"oldest": oldest})
         # Without news there is nothing to find for words that found nothing before.
@@ -246,13 +240,13 @@ class DuckDBStore:
         with self._transaction() as run:
             removed = rolling.prune(run, self._row, now_ns=now_ns, keep_days=self._keep_days)
         if removed:
-            with _worded():
+            with self._file.guarded():
                 self._connection.execute("CHECKPOINT")
         return removed
 
     def _row(self, sql: str, bound: Parameters | None = None) -> tuple[Any, ...]:
         """Return the one row of an aggregate."""
-        with _worded():
+        with self._file.guarded():
             row = self._connection.execute(sql, dict(bound) if bound else None).fetchone()
         assert row is not None
         return row
@@ -270,9 +264,8 @@ class DuckDBStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[Runner]:
-        if self._broken:
-            self._reconnect()
-        with _worded():
+        self.mend()
+        with self._file.guarded():
             self._connection.execute("BEGIN")
             try:
                 yield self._run
@@ -282,17 +275,17 @@ class DuckDBStore:
                 raise
 
     def read(self, sql: str, parameters: Parameters | None = None) -> Rows:
-        with self._cursor() as cursor:
+        with self._file.cursor() as cursor:
             found = cursor.execute(sql, dict(parameters) if parameters else None)
             names = [column[0] for column in found.description or ()]
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def query(self, sql: str, *, rows_max: int, seconds_max: float) -> Table:
-        with self._cursor() as cursor:
+        with self._file.cursor() as cursor:
             try:
                 statements = cursor.extract_statements(sql)
             except duckdb.Error as error:
-                raise StoreRefused(_first_line(error), hint=SQL_HELP) from error
+                raise StoreRefused(first_line(error), hint=SQL_HELP) from error
             allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
             if len(statements) != 1 or statements[0].type not in allowed:
                 raise StoreRefused("only one SELECT at a time can be run here", hint=SQL_HELP)
@@ -309,7 +302,7 @@ class DuckDBStore:
                     hint="ask for a shorter time or for fewer columns, or export the table",
                 ) from error
             except duckdb.Error as error:
-                raise StoreRefused(_first_line(error), hint=SQL_HELP) from error
+                raise StoreRefused(first_line(error), hint=SQL_HELP) from error
             finally:
                 timer.cancel()
         return Table(columns=columns, rows=rows[:rows_max], truncated=len(rows) > rows_max)
@@ -324,7 +317,7 @@ class DuckDBStore:
                 hint=f"known: {', '.join(queries.EXPORTS)}",
             )
         since = parse_cursor(cursor)
-        with self._cursor() as connection:
+        with self._file.cursor() as connection:
             bound: dict[str, Any] = {"received": since[0], "id": since[1]}
             sql = queries.EXPORT_EDGE[table]
             edge = connection.execute(sql, {**bound, "limit": rows_max}).fetchone()
@@ -334,64 +327,5 @@ class DuckDBStore:
             connection.execute(queries.EXPORTS[table][form], bound)
         return f"{edge[0]}-{edge[1]}"
 
-    @contextmanager
-    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection of its own for this thread; sharing one is not safe."""
-        with _worded():
-            with self._cursors:
-                cursor = self._reader.cursor()
-            try:
-                yield cursor
-            finally:
-                cursor.close()
-
     def close(self) -> None:
-        with _worded():
-            self._reader.close()
-            self._connection.close()
-
-
-@contextmanager
-def _worded() -> Iterator[None]:
-    """Turn the engine's errors into the store's."""
-    try:
-        yield
-    except duckdb.Error as error:
-        raise StoreUnavailable(_first_line(error), hint=remedy(str(error))) from error
-
-
-def exports_folder(path: Path) -> Path:
-    """Return the one folder that the store at ``path`` may write other files to."""
-    return path.with_name(path.name + ".exports").absolute()
-
-
-def _open(path: Path, *, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
-    exports = exports_folder(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        exports.mkdir(mode=0o700, exist_ok=True)
-        connection = duckdb.connect(path)
-    except OSError as error:
-        raise StoreUnavailable(f"{path}: {error.strerror}", hint=remedy(str(error))) from error
-    except duckdb.Error as error:
-        holder = re.search(r"lock is held in (.+?) \(PID (\d+)\)", str(error))
-        if holder is not None:
-            raise StoreLocked(
-                f"{path} is in use by process {holder[2]} ({holder[1]})",
-                hint="stop that collector first, or name another store file",
-            ) from error
-        raise StoreUnavailable(f"{path}: {_first_line(error)}", hint=remedy(str(error))) from error
-    settings = {
-        "memory": f"{memory_mb}MB",
-        "spill": str(path) + ".spill",
-        "threads": threads,
-        "exports": [str(exports)],
-    }
-    for statement in queries.SETTINGS:
-        used = {name: value for name, value in settings.items() if f"${name}" in statement}
-        connection.execute(statement, used)
-    return connection
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]
+        self._file.close()

@@ -8,7 +8,8 @@ from typing import Self
 
 from collector import revision_book
 from collector.desk import Desk, desk_path
-from collector.duckdb_store import DuckDBStore, exports_folder
+from collector.duckdb_file import exports_folder
+from collector.duckdb_store import DuckDBStore
 from collector.explain import explain, recent
 from collector.reader import SQL_SECONDS_MAX, Form, Plain
 from collector.scoreboard import scoreboard

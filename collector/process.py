@@ -24,7 +24,8 @@ from collector.config import CollectorConfig
 from collector.console import Parts, console
 from collector.control import Control, Room
 from collector.desk import Desk, desk_path
-from collector.duckdb_store import DuckDBStore, exports_folder
+from collector.duckdb_file import exports_folder
+from collector.duckdb_store import DuckDBStore
 from collector.intake import Intake, Limits, Rules
 from collector.meters import Meters
 from collector.normalising import Normaliser, evaluators_of

@@ -43,7 +43,7 @@ class Written:
 class Store(Protocol):
     """Appends batches, keeps roll-ups, answers queries.
 
-    ``write``, ``roll_up``, ``prune`` and ``close`` belong to one thread; ``read`` to any.
+    ``write``, ``mend``, ``roll_up``, ``prune`` and ``close`` belong to one thread; ``read`` to any.
     """
 
     def write(self, batches: Sequence[Batch], *, now_ns: int) -> Written:
@@ -54,6 +54,17 @@ class Store(Protocol):
         Raises:
             StoreUnavailable: nothing was stored; try again later.
             StoreRefused: nothing was stored; the data is at fault.
+        """
+        ...
+
+    def mend(self) -> bool:
+        """Make the store usable again after what left it useless; say whether that was needed.
+
+        The others do so themselves before they begin. A store that cannot be mended is tried again
+        after ever longer pauses, and refuses everything meanwhile.
+
+        Raises:
+            StoreUnavailable: it is still of no use; the message says why.
         """
         ...
 

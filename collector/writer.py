@@ -55,6 +55,7 @@ class Writer:
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._store: Store | None = None
+        self._failing: str | None = None  # which work failed last
         self._trouble: str | None = None
         self._thread = threading.Thread(target=self._run, name="tierwise-writer", daemon=True)
         self._rolled_at = self._pruned_at = clock.monotonic()
@@ -74,7 +75,11 @@ class Writer:
         return self._store
 
     def trouble(self) -> str | None:
-        """Return why the last commit or roll-up failed; None while all is well."""
+        """Return why the last commit or roll-up failed; None while all is well.
+
+        All is well again after the next commit, after a roll-up when it was that which failed, and
+        once the store was mended.
+        """
         return self._trouble
 
     def submit(self, batch: Batch) -> "asyncio.Future[None]":
@@ -120,8 +125,8 @@ class Writer:
             log.exception("the last roll-up failed")
         try:
             store.close()
-        except StoreError as error:
-            log.error("closing the store failed: %s", error)
+        except Exception:  # what was acknowledged was committed before
+            log.exception("closing the store failed")
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """Return the jobs of one commit, and whether the thread is to end after them."""
@@ -149,10 +154,10 @@ class Writer:
             self._write(store, [job.batch for job in jobs])
         except StoreRefused:
             self._commit_singly(store, jobs)
-        except StoreError as error:
-            self._failed("commit", error)
+        except Exception as error:  # noqa: BLE001 - each is answered, and the only writer goes on
+            failure = self._failed("commit", error)
             for job in jobs:
-                job.answer(error)
+                job.answer(failure)
         else:
             for job in jobs:
                 job.answer(None)
@@ -162,10 +167,10 @@ class Writer:
         for job in jobs:
             try:
                 self._write(store, [job.batch])
-            except StoreError as error:
-                if not isinstance(error, StoreRefused):
-                    self._failed("commit", error)
+            except StoreRefused as error:
                 job.answer(error)
+            except Exception as error:  # noqa: BLE001 - as above
+                job.answer(self._failed("commit", error))
             else:
                 job.answer(None)
 
@@ -174,8 +179,7 @@ class Writer:
         written = store.write(batches, now_ns=self._clock.now_ns())
         meters = self._meters
         meters.commit_seconds.observe(self._clock.monotonic() - started)
-        meters.store_up.set(1)
-        self._trouble = None
+        self._well()
         meters.stored.inc(written.records)
         meters.duplicates.inc(written.duplicates)
         meters.corrections.inc(written.corrections)
@@ -187,7 +191,10 @@ class Writer:
         now = self._clock.monotonic()
         try:
             if now - self._rolled_at >= ROLL_UP_SECONDS:
+                mended = store.mend()
                 store.roll_up(self._clock.now_ns())
+                if mended or self._failing == "upkeep":
+                    self._well()
                 spent = self._clock.monotonic() - now
                 self._meters.stage_seconds.labels("roll_up").inc(spent)
                 # A long roll-up is followed by a longer pause, so that it never takes the thread.
@@ -195,17 +202,23 @@ class Writer:
             if now - self._pruned_at >= PRUNE_SECONDS:
                 self._pruned_at = now
                 store.prune(self._clock.now_ns())
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - the only writer outlives whatever it is
             self._rolled_at = now
             self._failed("upkeep", error)
-        except Exception as error:  # the only writer outlives a fault of our own
-            self._rolled_at = now
-            log.exception("upkeep failed by a fault of the collector's own")
-            own = f"a fault of the collector's own: {error!r}"
-            self._failed("upkeep", StoreUnavailable(own, hint="its log has the details"))
 
-    def _failed(self, work: str, error: StoreError) -> None:
+    def _well(self) -> None:
+        self._meters.store_up.set(1)
+        self._failing = self._trouble = None
+
+    def _failed(self, work: str, error: Exception) -> StoreError:
+        """Tell what failed; return it as those who wait are told it."""
+        if not isinstance(error, StoreError):
+            log.error("%s failed by a fault of the collector's own", work, exc_info=error)
+            own = f"a fault of the collector's own: {error!r:.200}"
+            error = StoreUnavailable(own, hint="its log has the details; please report it")
         self._meters.store_errors.labels(work).inc()
         self._meters.store_up.set(0)
-        self._trouble = f"{work} failed: {error}"
-        log.error("%s failed: %s", work, error)
+        if self._trouble is None or not self._trouble.endswith(str(error)):  # said once
+            log.error("%s failed: %s", work, error)
+        self._failing, self._trouble = work, f"{work} failed: {error}"
+        return error

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from collector.decode import Reception
-from collector.duckdb_store import DuckDBStore, exports_folder
+from collector.duckdb_file import exports_folder
+from collector.duckdb_store import DuckDBStore
 from collector.dumps import pages, sources
 from collector.dumps.counted import facts_of
 from collector.dumps.pieces import Piece, Rows, add_record, rows_of, start_worker, unpacked, work

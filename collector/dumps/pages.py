@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from collector.duckdb_store import DuckDBStore, exports_folder
+from collector.duckdb_file import exports_folder
+from collector.duckdb_store import DuckDBStore
 from collector.reader import ConsoleReader
 from collector.rows import CallRow
 from collector.store import Store, StoreLocked, StoreUnavailable

@@ -11,7 +11,8 @@ import pytest
 
 from collector import queries, rolling
 from collector.decode import Reception, decode_traces
-from collector.duckdb_store import DuckDBStore, exports_folder
+from collector.duckdb_file import exports_folder
+from collector.duckdb_store import DuckDBStore
 from collector.events import decode_logs
 from collector.migrations import MIGRATIONS
 from collector.normalising import Normaliser

@@ -24,12 +24,20 @@ class Recording:
         self.down = False
         self.closed = False
         self.confused = False
+        self.mended = False
+        self.worse: Exception | None = None
+
+    def mend(self) -> bool:
+        mended, self.mended = self.mended, False
+        return mended
 
     def write(self, batches: Sequence[Batch], *, now_ns: int) -> Written:
         if self.down:
             raise StoreUnavailable("the disk is full", hint="try again")
         if any(batch is bad for batch in batches for bad in self.bad):
             raise StoreRefused("a value is at fault", hint="try again")
+        if self.worse is not None:
+            raise self.worse
         self.commits.append(len(batches))
         return Written(records=len(batches))
 
@@ -104,6 +112,46 @@ async def test_a_fault_in_upkeep_is_told_and_does_not_end_the_writer(
     assert "a fault of the collector's own: AssertionError('never so')" in (writer.trouble() or "")
     store.confused = False
     await writer.submit(batch())
+    assert writer.stop(10)
+
+
+@pytest.mark.parametrize("single", [False, True])
+async def test_a_fault_that_no_store_should_let_out_is_answered_and_does_not_end_the_writer(
+    single: bool,
+) -> None:
+    store = Recording()
+    writer = begin(store)
+    store.worse = MemoryError("no memory to recover in")
+    batches = [batch() for _ in range(3)]
+    if single:
+        store.bad.append(batches[0])
+    async with asyncio.timeout(10):
+        found = await asyncio.gather(
+            *(writer.submit(each) for each in batches), return_exceptions=True
+        )
+    assert [type(one) for one in found[1:]] == [StoreUnavailable] * 2
+    assert "a fault of the collector's own: MemoryError" in (writer.trouble() or "")
+    store.worse = None
+    await writer.submit(batch())
+    assert writer.trouble() is None
+    assert writer.stop(10)
+
+
+async def test_trouble_ends_when_upkeep_has_mended_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writing, "ROLL_UP_SECONDS", 0.02)
+    store = Recording()
+    writer = begin(store)
+    store.down = True
+    with pytest.raises(StoreUnavailable):
+        await writer.submit(batch())
+    await asyncio.sleep(0.1)
+    assert "disk is full" in (writer.trouble() or "")
+    store.mended = True
+    async with asyncio.timeout(10):
+        while writer.trouble() is not None:
+            await asyncio.sleep(0.01)
     assert writer.stop(10)
 
 
