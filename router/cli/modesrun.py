@@ -3,12 +3,8 @@
 import asyncio
 import contextlib
 import json
-import secrets
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -26,10 +22,8 @@ from evals.examples.modes import (
     debate,
 )
 from evals.examples.prices import price_tables
-from evals.standin.running import StandinProcess
 from evals.workloads.tickets import tickets
-from router.demo.child import Service, serving
-from router.demo.hook import listening
+from router.demo.house import House, housed
 from telemetry.clock import Clock
 from telemetry.errors import TierwiseError
 
@@ -37,8 +31,8 @@ CRITICS: Final = 8
 PAUSE_SECONDS: Final = 0.02  # of a critic between two steps
 LOOK_SECONDS: Final = 0.5
 UNSEEN_STEPS: Final = 40
-TOKEN_ENV: Final = "TIERWISE_EXAMPLE_TOKEN"
 HOOK_ENV: Final = "TIERWISE_EXAMPLE_HOOK"
+AGAIN: Final = "run it again; `tierwise doctor` looks for what is wrong with this machine"
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60.0)
 
 
@@ -53,17 +47,12 @@ async def played(clock: Clock, *, role: str, seed: int, seconds_max: float) -> R
         ModesFailed: a step or a grade was refused (in a group: several are under way).
         ServiceFailed: gateway and collector did not start.
     """
-    token = secrets.token_hex(16)
-    async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tierwise-modes-")))
-        hook = await stack.enter_async_context(listening())
-        standin = await asyncio.to_thread(StandinProcess.start, seed=seed)
-        stack.callback(standin.close)
-        await asyncio.to_thread(standin.change_skills, SKILLS)
-        environment = {TOKEN_ENV: token, HOOK_ENV: hook.url}
-        config, policy = write(folder, base_url=standin.base_url)
-        service = await stack.enter_async_context(serving(config, policy, environment=environment))
-        desk = await stack.enter_async_context(_desk(service, token=token))
+    policy = await asyncio.to_thread(POLICY.read_text, "utf-8")
+    prices = price_tables(PROVIDER, PRICES)
+    house = housed(policy, prices, provider=PROVIDER, hook_env=HOOK_ENV, seed=seed)
+    async with house as here, aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        await asyncio.to_thread(here.standin.change_skills, SKILLS)
+        desk = _Desk(here, session)
         book = Book(role)
         began = clock.monotonic()
         async with _at_work(desk, book, asks(role, seed=seed)):
@@ -79,25 +68,13 @@ async def played(clock: Clock, *, role: str, seed: int, seconds_max: float) -> R
         )
 
 
-def write(folder: Path, *, base_url: str) -> tuple[Path, Path]:
-    """Write both files into ``folder``; return their paths."""
-    config, policy = folder / "tierwise.toml", folder / "policy.toml"
-    lines = ["schema = 1", "[gateway]", "drain_seconds = 2", f"[providers.{PROVIDER}]"]
-    lines += [f"base_url = {json.dumps(base_url)}", 'dialects = ["chat"]']
-    lines += ["[collector]", f'token_env = "{TOKEN_ENV}"']
-    lines += price_tables(PROVIDER, PRICES)
-    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    shutil.copy(POLICY, policy)
-    return config, policy
-
-
 class _Desk:
     """Where critics ask, and where somebody grades their answers."""
 
-    def __init__(self, service: Service, session: aiohttp.ClientSession, *, token: str) -> None:
-        self._service = service
+    def __init__(self, house: House, session: aiohttp.ClientSession) -> None:
+        self._service = house.service
         self._session = session
-        self._bearer = {"authorization": f"Bearer {token}"}
+        self._bearer = house.bearer
 
     async def step(self, ask: Ask) -> tuple[str, str, str]:
         """Return the answer's text, the tier that gave it and the decision's id."""
@@ -111,7 +88,9 @@ class _Desk:
         async with self._session.post(url, json=body, headers=headers) as answer:
             content = await answer.read()
             if answer.status != 200:
-                raise ModesFailed(f"a step was answered with {answer.status}: {content[:400]!r}")
+                raise ModesFailed(
+                    f"a step was answered with {answer.status}: {content[:400]!r}", hint=AGAIN
+                )
             text = json.loads(content)["choices"][0]["message"]["content"] or ""
             own = answer.headers
             return text, own["x-tierwise-tier"], own["x-tierwise-decision"]
@@ -122,7 +101,7 @@ class _Desk:
         url = f"{self._service.console}/v1/feedback"
         async with self._session.post(url, json=word, headers=self._bearer) as answer:
             if answer.status >= 300:
-                raise ModesFailed(f"a grade was answered with {answer.status}")
+                raise ModesFailed(f"a grade was answered with {answer.status}", hint=AGAIN)
 
     async def unseen(self, role: str, *, seed: int) -> float:
         """Return the share of steps in a mode that nobody worked in before that start small."""
@@ -131,12 +110,6 @@ class _Desk:
             _, tier, _ = await self.step(debate(ticket, role, mode=UNSEEN))
             tiers[tier] += 1
         return tiers["small"] / UNSEEN_STEPS
-
-
-@contextlib.asynccontextmanager
-async def _desk(service: Service, *, token: str) -> AsyncIterator[_Desk]:
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        yield _Desk(service, session, token=token)
 
 
 @contextlib.asynccontextmanager

@@ -8,12 +8,9 @@ becomes wordy, and the bill alarms.
 import asyncio
 import contextlib
 import json
-import secrets
-import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -23,9 +20,9 @@ from evals.workloads import support
 from evals.workloads.clients import OpenAIAsker
 from evals.workloads.tickets import Ticket, tickets
 from router.cli.output import Screen
-from router.demo.child import Service, serving
 from router.demo.files import PRICES, TIERS
-from router.demo.hook import Hook, listening
+from router.demo.hook import Hook
+from router.demo.house import House, housed
 from telemetry.clock import Clock
 
 ROLE: Final = "categoriser"
@@ -170,20 +167,14 @@ async def play(told: Told, clock: Clock, *, seed: int) -> None:
 
 async def story(clock: Clock, *, seed: int) -> AsyncIterator[Phase | Hook]:
     """Run the loop and yield each phase when it is over, and at last all that was paged."""
-    token = secrets.token_hex(16)
-    async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tierwise-loop-")))
-        hook = await stack.enter_async_context(listening())
-        standin = await asyncio.to_thread(StandinProcess.start, seed=seed)
-        stack.callback(standin.close)
-        environment = {"TIERWISE_DEMO_TOKEN": token, "TIERWISE_DEMO_HOOK": hook.url}
-        config, policy = _write(folder, url=standin.base_url)
-        service = await stack.enter_async_context(serving(config, policy, environment=environment))
-        run = Run(hook)
-        async with _agents(run, service, token=token, work=iter(tickets(TICKETS_MAX, seed=seed))):
+    policy, prices = _texts()
+    house = housed(policy, prices, provider="local", hook_env="TIERWISE_DEMO_HOOK", seed=seed)
+    async with house as here:
+        run = Run(here.hook)
+        async with _agents(run, here, work=iter(tickets(TICKETS_MAX, seed=seed))):
             for part in PARTS:
-                yield await _play(part, run, standin, clock)
-        yield hook
+                yield await _play(part, run, here.standin, clock)
+        yield here.hook
 
 
 async def _play(part: Part, run: Run, standin: StandinProcess, clock: Clock) -> Phase:
@@ -207,13 +198,11 @@ async def _play(part: Part, run: Run, standin: StandinProcess, clock: Clock) -> 
 
 
 @contextlib.asynccontextmanager
-async def _agents(
-    run: Run, service: Service, *, token: str, work: Iterator[Ticket]
-) -> AsyncIterator[None]:
+async def _agents(run: Run, house: House, *, work: Iterator[Ticket]) -> AsyncIterator[None]:
     """Keep agents at work; what any of them stumbles over ends the block."""
-    asker = OpenAIAsker(f"{service.gateway}/v1")
-    headers = {"authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(base_url=service.console, headers=headers) as console:
+    at = house.service
+    asker = OpenAIAsker(f"{at.gateway}/v1")
+    async with aiohttp.ClientSession(base_url=at.console, headers=house.bearer) as console:
         try:
             async with asyncio.TaskGroup() as group:
                 agents = [
@@ -246,22 +235,15 @@ async def _agent(
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-def _write(folder: Path, *, url: str) -> tuple[Path, Path]:
-    """Write both files; return their paths."""
-    config, policy = folder / "tierwise.toml", folder / "policy.toml"
-    lines = ["schema = 1", "[gateway]", "drain_seconds = 2", "[providers.local]"]
-    lines += [f'base_url = "{url}"', 'dialects = ["chat", "responses", "messages"]']
-    lines += ["[collector]", 'token_env = "TIERWISE_DEMO_TOKEN"']
-    ladder = json.dumps(list(TIERS))
-    table = ["schema = 1", f"ladder = {ladder}"]
+def _texts() -> tuple[str, list[str]]:
+    """Return policy.toml and the lines of prices."""
+    prices: list[str] = []
+    table = ["schema = 1", f"ladder = {json.dumps(list(TIERS))}"]
     for tier in TIERS:
-        price = PRICES[tier]
-        model = f"local/standin-{tier}"
-        lines += [f'[prices."{model}"]', f"input = {price.input}", f"output = {price.output}"]
+        price, model = PRICES[tier], f"local/standin-{tier}"
+        prices += [f'[prices."{model}"]', f"input = {price.input}", f"output = {price.output}"]
         table += [f"[tiers.{tier}]", f'models = ["{model}"]']
-    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    policy.write_text("\n".join(table) + "\n" + POLICY, encoding="utf-8")
-    return config, policy
+    return "\n".join(table) + "\n" + POLICY, prices
 
 
 def _mean(values: Iterator[float]) -> float:

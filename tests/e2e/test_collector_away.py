@@ -125,11 +125,7 @@ def test_steps_taken_while_the_collector_is_dead_are_spooled_and_told_afterwards
     (tmp_path / "tierwise.toml").write_text(CONFIG.format(base_url=standin.base_url))
     (tmp_path / "policy.toml").write_text(POLICY)
     store, ports, gateway = tmp_path / "c.duckdb", free_ports(), free_ports().http
-    addresses = [
-        "--gateway", f"127.0.0.1:{gateway}", "--otlp-http", f"127.0.0.1:{ports.http}",
-        "--console", f"127.0.0.1:{ports.console}",
-    ]  # fmt: skip
-    with tierwise(tmp_path, "gateway", *addresses):
+    with tierwise(tmp_path, "gateway", gateway, ports):
         eventually(lambda: get(gateway, "/livez"), lambda _: True)
         first = launch(store, ports)
         agents = Agents(gateway)

@@ -9,13 +9,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from openai import OpenAI
 
 from evals.standin.running import StandinProcess, standin_process
-from tests.collector.program import free_ports, launch, running
+from tests.collector.program import Ports, free_ports, launch, running
 
 TIERWISE = Path(sys.executable).with_name("tierwise")
 CONFIG = """schema = 1
@@ -79,7 +79,16 @@ def ask(gateway: int, role: str) -> str:
 
 
 @contextmanager
-def tierwise(folder: Path, *arguments: str) -> Iterator[None]:
+def tierwise(
+    folder: Path, command: Literal["serve", "gateway"], gateway: int, ports: Ports
+) -> Iterator[None]:
+    """Run a command on these ports, with the two files of ``folder``; its store is there too."""
+    where = {"gateway": gateway, "otlp-http": ports.http, "console": ports.console}
+    arguments = [command]
+    if command == "serve":
+        where["otlp-grpc"] = ports.grpc
+        arguments.append(f"--store={folder}/t.duckdb")
+    arguments += [f"--{flag}=127.0.0.1:{port}" for flag, port in where.items()]
     with (folder / "tierwise.log").open("ab") as log:
         process = subprocess.Popen([str(TIERWISE), *arguments], cwd=folder, stdout=log, stderr=log)
     try:
@@ -95,12 +104,7 @@ def test_steps_through_the_gateway_are_decisions_attempts_and_spend(
     (tmp_path / "tierwise.toml").write_text(CONFIG.format(base_url=standin.base_url))
     (tmp_path / "policy.toml").write_text(POLICY)
     ports, gateway = free_ports(), free_ports().http
-    addresses = [
-        "--gateway", f"127.0.0.1:{gateway}", "--otlp-http", f"127.0.0.1:{ports.http}",
-        "--otlp-grpc", f"127.0.0.1:{ports.grpc}", "--console", f"127.0.0.1:{ports.console}",
-        "--store", str(tmp_path / "t.duckdb"),
-    ]  # fmt: skip
-    with tierwise(tmp_path, "serve", *addresses):
+    with tierwise(tmp_path, "serve", gateway, ports):
         eventually(lambda: get(gateway, "/readyz"), lambda _: True)
         eventually(lambda: get(ports.console, "/livez"), lambda _: True)
         ids = [ask(gateway, "planner"), ask(gateway, "worker")]
@@ -143,11 +147,7 @@ def test_a_collector_that_is_away_or_killed_costs_no_decision(
     (tmp_path / "tierwise.toml").write_text(CONFIG.format(base_url=standin.base_url))
     (tmp_path / "policy.toml").write_text(POLICY)
     store, ports, gateway = tmp_path / "c.duckdb", free_ports(), free_ports().http
-    addresses = [
-        "--gateway", f"127.0.0.1:{gateway}", "--otlp-http", f"127.0.0.1:{ports.http}",
-        "--console", f"127.0.0.1:{ports.console}",
-    ]  # fmt: skip
-    with tierwise(tmp_path, "gateway", *addresses):
+    with tierwise(tmp_path, "gateway", gateway, ports):
         eventually(lambda: get(gateway, "/livez"), lambda _: True)
         made = [ask(gateway, "planner") for _ in range(5)]  # there is no collector yet
         first = launch(store, ports)

@@ -48,12 +48,7 @@ def test_a_warning_raises_the_share_that_is_graded_to_all(
     (tmp_path / "tierwise.toml").write_text(CONFIG.format(base_url=standin.base_url))
     (tmp_path / "policy.toml").write_text(POLICY)
     ports, gateway = free_ports(), free_ports().http
-    addresses = [
-        "--gateway", f"127.0.0.1:{gateway}", "--otlp-http", f"127.0.0.1:{ports.http}",
-        "--otlp-grpc", f"127.0.0.1:{ports.grpc}", "--console", f"127.0.0.1:{ports.console}",
-        "--store", str(tmp_path / "t.duckdb"),
-    ]  # fmt: skip
-    with tierwise(tmp_path, "serve", *addresses):
+    with tierwise(tmp_path, "serve", gateway, ports):
         eventually(lambda: get(gateway, "/readyz"), lambda _: True)
         first = [ask(gateway, "worker") for _ in range(60)]
         eventually(

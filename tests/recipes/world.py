@@ -132,15 +132,10 @@ class World:
 def world(folder: Path) -> Iterator[World]:
     """Run the stand-in and tierwise for as long as the block lasts."""
     ports, gateway = free_ports(), free_ports().http
-    addresses = [
-        "--gateway", f"127.0.0.1:{gateway}", "--otlp-http", f"127.0.0.1:{ports.http}",
-        "--otlp-grpc", f"127.0.0.1:{ports.grpc}", "--console", f"127.0.0.1:{ports.console}",
-        "--store", str(folder / "t.duckdb"),
-    ]  # fmt: skip
     with standin_process(pace=0.0) as standin, outside() as beyond:
         (folder / "tierwise.toml").write_text(config(standin.base_url))
         (folder / "policy.toml").write_text(POLICY)
-        with tierwise(folder, "serve", *addresses):
+        with tierwise(folder, "serve", gateway, ports):
             eventually(lambda: get(gateway, "/readyz"), lambda _: True)
             eventually(lambda: get(ports.console, "/livez"), lambda _: True)
             yield World(
