@@ -4,15 +4,17 @@ From sums of steps and of the cached tokens that they read, by start tier and by
 the conversation's step before (none for the first one):
 
     continues    share of the steps that have one before them
-    left         steps / first steps
+    left         mean number of steps before a step that goes on, in its conversation
     stands_t     share of the steps that go on whose step before started at t
     warm_t       cached tokens a step, of those that stayed at t less those that began at t
 
 ``warm`` leaves out what any step reads from the cache, such as instructions that all share: a step
 from elsewhere finds these at the new tier too. A cell with few steps that go on takes its scope's
 figures, a tier where nothing stayed those of all tiers.
-Fails: ``left`` is right where conversations end at random; where they are all equally long it is up
-to twice what is left, so that a change seems cheaper than it is for those under way.
+In conversations of lengths L the steps that go on have sum of L (L - 1) / 2 steps left, themselves
+included, and as many before them; so ``left`` needs no word on how conversations end. It is counted
+in the last steps; where these are not in the store it is steps / first steps, which is right where
+conversations end at random and up to twice what is left where they are all equally long.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,12 +32,17 @@ _STEPS, _CACHED = range(2)
 
 
 def conversations(
-    rows: Sequence[Mapping[str, Any]], *, cells: tuple[str, ...], fallback: str
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    cells: tuple[str, ...],
+    fallback: str,
+    ages: Sequence[Mapping[str, Any]] = (),
 ) -> Conversations | None:
     """Return the figures of ``cells``; None where too few steps go on to say anything.
 
     A row holds ``cell``, ``epoch``, ``start`` (tier), ``before`` (tier, or empty for a first step),
-    ``steps`` and ``tokens_cached``. Rows of other cells count for ``fallback``.
+    ``steps`` and ``tokens_cached``; one of ``ages`` ``cell``, ``steps`` that went on and how many
+    came before these, in all. Rows of other cells count for ``fallback``.
     """
     tiers = sorted({str(row[side]) for row in rows for side in ("start", "before")} - {""})
     sums = _sums(rows, cells=cells, fallback=fallback, tiers=tiers)
@@ -55,10 +62,25 @@ def conversations(
     stands = before / before.sum(axis=1, keepdims=True)
     return Conversations(
         continues=before.sum(axis=1) / asked,
-        left=asked / np.maximum(first, 1.0),
+        left=_left(ages, cells=cells, fallback=fallback, plain=asked / np.maximum(first, 1.0)),
         stands={tier: stands[:, at] for at, tier in enumerate(tiers)},
         warm={tier: warm[:, at] for at, tier in enumerate(tiers)},
     )
+
+
+def _left(
+    ages: Sequence[Mapping[str, Any]], *, cells: tuple[str, ...], fallback: str, plain: Floats
+) -> Floats:
+    """Steps that are left, (cells,); of all cells where one has few, ``plain`` where all have."""
+    sums = np.zeros((len(cells), 2))
+    for row in ages:
+        cell = cells.index(row["cell"] if row["cell"] in cells else fallback)
+        sums[cell] += (row["steps"], row["ages"])
+    whole = sums.sum(axis=0)
+    if whole[0] < CONTINUING_MIN:
+        return plain
+    sums = np.where(sums[:, :1] < CONTINUING_MIN, whole, sums)
+    return np.asarray(sums[:, 1] / sums[:, 0])
 
 
 def _sums(

@@ -24,6 +24,7 @@ RECENT_MINUTES: Final = 2 * DAY_MINUTES  # evidence is told apart by the hour fo
 CELLS_MAX: Final = 12  # of one role; the busiest
 CELL_ATTEMPTS_MIN: Final = 50.0  # a cell with fewer decisions teaches its role's common cell
 TAKE_OVER: Final = 0.8  # share of a tier's last attempts that makes another version the current one
+AGE_STEPS: Final = 10_000  # last steps in which conversations' lengths are counted
 HOUR_NS: Final = 3_600_000_000_000
 BLOCK_DECISIONS: Final = 1_000
 REST_MINUTES: Final = 60  # so long after an alarm the rest of its minute is told apart
@@ -107,6 +108,10 @@ class Archive:
         named = {name: bound[name] for name in ("since", "recent", "until", "cells")}
         for row in store.read(evidence_queries.TALKS, named):
             self._talks.setdefault(scope_of(row["cell"], terms), []).append(row)
+        self._ages: dict[Scope, Rows] = {}
+        last = {"recent": bound["recent"], "until": bound["until"], "steps": AGE_STEPS}
+        for row in store.read(evidence_queries.AGES, last) if self._talks else ():
+            self._ages.setdefault(scope_of(row["cell"], terms), []).append(row)
 
     def scopes(self) -> list[Scope]:
         """Return the scopes of the policy, in its order."""
@@ -161,7 +166,10 @@ class Archive:
             shared=float(sum(row["shared"] for row in words)),
             checks_only=checks_only,
             conversations=conversations(
-                self._talks.get(scope, []), cells=cells, fallback=scope.fallback
+                self._talks.get(scope, []),
+                cells=cells,
+                fallback=scope.fallback,
+                ages=self._ages.get(scope, []),
             ),
             canaries={
                 tier: float(used.sum())

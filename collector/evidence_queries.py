@@ -17,8 +17,11 @@ from collector.learning_queries import (
     PROVEN_WORDS_PER_MINUTE,
     TEACHING,
 )
+from collector.rollup_queries import NS
+from collector.savings_queries import CACHE_SECONDS
 
 CELLS_READ_MAX: Final = 2_000  # the busiest; callers choose modes, so there is no end of cells
+_CACHE_NS: Final = CACHE_SECONDS * 1_000_000_000
 VERSION_ATTEMPTS: Final = 50  # how many of a tier's last attempts say which version answers
 
 _EPOCH: Final = """greatest(
@@ -52,6 +55,37 @@ SELECT {_FOLDED} AS cell, start, before, minute // 60 * 60 AS epoch, sum(steps):
   sum(tokens_cached)::DOUBLE AS tokens_cached
 FROM learning_talks LEFT JOIN ({_CELLS}) ON cell = busy
 WHERE minute >= $recent AND minute < $until GROUP BY ALL ORDER BY ALL
+"""
+# How many steps came before each that goes on with a conversation, of about the last ``$steps``. A
+# conversation that began before these is left out.
+AGES: Final = f"""
+WITH counted AS (
+  SELECT minute, sum(steps) AS steps FROM learning_talks
+  WHERE minute >= $recent AND minute < $until GROUP BY minute
+), begun AS (
+  SELECT coalesce(min(minute), $until) * {NS} AS ns FROM (
+    SELECT minute, sum(steps) OVER (ORDER BY minute DESC) - steps AS later FROM counted
+  ) WHERE later < $steps
+), made AS MATERIALIZED (
+  SELECT d.decision_id, d.start_ns, d.end_ns, d.task, d.role, {CELL} AS cell,
+    {TEACHING} AS teaches
+  FROM decisions d
+  WHERE d.start_ns >= (SELECT ns FROM begun) - {_CACHE_NS} AND d.start_ns < $until * {NS}
+    AND d.tier_start IS NOT NULL
+), told AS (
+  SELECT *, start_ns - lag(end_ns) OVER talk <= {_CACHE_NS} AS continues
+  FROM made WINDOW talk AS (PARTITION BY task, role ORDER BY start_ns, decision_id)
+), parted AS (
+  SELECT *, count(*) FILTER (continues IS NOT TRUE) OVER (
+    PARTITION BY task, role ORDER BY start_ns, decision_id ROWS UNBOUNDED PRECEDING) AS part
+  FROM told
+), placed AS (
+  SELECT cell, teaches, min(start_ns) OVER part AS first_ns,
+    row_number() OVER (part ORDER BY start_ns, decision_id) - 1 AS age
+  FROM parted WINDOW part AS (PARTITION BY task, role, part)
+)
+SELECT cell, count(*)::DOUBLE AS steps, sum(age)::DOUBLE AS ages FROM placed
+WHERE age > 0 AND teaches AND first_ns >= (SELECT ns FROM begun) GROUP BY cell ORDER BY cell
 """
 # The same sums of one role's decisions within a part of one minute, from the facts; words on whole
 # tasks are left out.

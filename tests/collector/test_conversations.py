@@ -10,6 +10,7 @@ import pytest
 from collector.conversations import conversations
 from collector.duckdb_store import DuckDBStore
 from collector.evidence import Archive, Evidence, Scope
+from collector.evidence_queries import AGES
 from collector.learner_state import Carried
 from collector.rolling import BY_MINUTE_NS
 from collector.rollup_queries import NS
@@ -127,9 +128,49 @@ def test_evidence_brings_the_figures_of_its_own_scope(store: DuckDBStore) -> Non
     worker = _of(store, "worker").conversations
     assert worker is not None
     assert worker.continues.tolist() == pytest.approx([0.8, 0.8])  # worker||plain and worker||
-    assert worker.left.tolist() == pytest.approx([5.0, 5.0])
+    assert worker.left.tolist() == pytest.approx([2.5, 2.5])  # (4 + 3 + 2 + 1) / 4 of all fives
     assert worker.warm["small"].tolist() == pytest.approx([0.0, 0.0])  # the first read it as well
     assert _of(store, "critic").conversations is None
+
+
+def test_what_is_left_is_what_came_before_by_hand() -> None:
+    cells = ("w||plain", "w||")
+    ages: list[dict[str, Any]] = [
+        {"cell": "w||plain", "steps": 80.0, "ages": 160.0},
+        {"cell": "w||tools", "steps": 40.0, "ages": 200.0},
+    ]
+    found = conversations(ROWS, cells=cells, fallback="w||", ages=ages)
+    assert found is not None
+    assert found.left.tolist() == pytest.approx([2.0, 360 / 120])  # thin: the whole scope's
+    few = [{**row, "steps": row["steps"] / 4} for row in ages]
+    plain = conversations(ROWS, cells=cells, fallback="w||", ages=few)
+    assert plain is not None
+    assert plain.left.tolist() == pytest.approx([5.0, 3.0])  # steps / first steps
+
+
+def test_steps_before_are_counted_within_conversations_in_any_order(store: DuckDBStore) -> None:
+    """Three steps, a pause of ten minutes, two steps; and a critic's two of the same talk."""
+    made = [step(n, "small", at=n * MINUTE, talk="a") for n in (0, 1, 2, 12, 13)]
+    made += [step(n, "small", at=n * MINUTE, talk="a", role="critic") for n in (20, 21)]
+    made += [step(30, "small", at=13 * MINUTE + SECOND, talk="a", reason="budget")]
+    kept(store, *reversed(made))
+    rows = _ages(store)
+    assert rows == {"worker||plain": (3.0, 1.0 + 2.0 + 1.0), "critic||plain": (1.0, 1.0)}
+
+
+def test_conversations_that_began_before_the_last_steps_are_left_out(store: DuckDBStore) -> None:
+    made = [step(n, "small", at=n * MINUTE, talk="a") for n in range(1, 5)]
+    made += [step(n, "small", at=(n - 5) * MINUTE, talk="b") for n in range(9, 12)]
+    kept(store, *made)
+    # Minute 4 has the end of a and the first step of b: the last three steps begin with it.
+    assert _ages(store, steps=3) == {"worker||plain": (2.0, 1.0 + 2.0)}
+    assert _ages(store) == {"worker||plain": (5.0, 1.0 + 2.0 + 3.0 + 1.0 + 2.0)}
+    assert _ages(store, steps=0) == {}
+
+
+def _ages(store: DuckDBStore, *, steps: int = 10_000) -> dict[str, tuple[float, float]]:
+    rows = store.read(AGES, {"recent": START // NS, "until": NOW // NS, "steps": steps})
+    return {row["cell"]: (row["steps"], row["ages"]) for row in rows}
 
 
 def _of(store: DuckDBStore, name: str) -> Evidence:
@@ -152,7 +193,7 @@ def test_a_gain_below_the_cache_that_a_move_loses_moves_nothing(
     """Small saves a tenth of a step that reads its prefix from the cache.
 
     A change reads 20,000 tokens at 2.6e-6 in place of 2.7e-7: 0.0466 USD, in 0.8 of the steps, over
-    5 steps: 0.0075 USD a step, more than all that small can save.
+    2.5 steps: 0.015 USD a step, more than all that small can save.
     """
     policy = terms(role_terms("good"), step_max=1.0, dwell_seconds=0.0)
     world = World(
@@ -172,6 +213,8 @@ def test_a_gain_below_the_cache_that_a_move_loses_moves_nothing(
         assert world_small(found) > 0.5
     else:
         assert found["conversations"]["continues"] == pytest.approx(0.8)
+        assert found["conversations"]["steps_left"] == pytest.approx(2.5, abs=0.01)
+        assert small["switching_usd"] == pytest.approx(0.8 * 0.0466 / 2.5, rel=0.02)
         assert small["switching_usd"] > frontier["cost_usd"] - small["cost_usd"]
         assert world_small(found) < 0.02
 
