@@ -6,16 +6,18 @@ import numpy as np
 
 from evals.baselines.oracle import constrained
 from evals.replay import Floors
-from evals.simulate import Labels, Setting, Stage
+from evals.simulate import Check, Labels, Setting, Stage
 from telemetry.errors import ConfigError
 
 Name = Literal[
-    "stationary", "drop", "gradual", "recover", "verbose", "price", "mix", "newmodel", "outage"
-]
+    "stationary", "drop", "gradual", "recover", "verbose", "price", "mix", "newmodel", "removed",
+    "outage", "bias", "spam", "broken",
+]  # fmt: skip
 NAMES: tuple[str, ...] = get_args(Name)
 
 HALF = 0.5
 DROP = 0.25  # share of the tier's answers that become wrong
+BIAS = 0.08  # by which a biased judge grades the tier's answers better than they are
 
 
 def busiest_tier(setting: Setting, *, floor: float) -> int:
@@ -34,8 +36,10 @@ def stages(name: str, *, setting: Setting, floor: float, labels: Labels) -> tupl
 
     drop: a quarter of its answers become wrong at half time; gradual: the same in five steps;
     recover: the drop from one third to two thirds; verbose: twice the tokens; price: five times the
-    price; mix: the role weights in reverse order; newmodel: the tier is absent in the first third;
-    outage: no labels in the second quarter. Raises ConfigError on an unknown name.
+    price; mix: the role weights in reverse order; newmodel: the tier is absent in the first third,
+    removed: in the second half; outage: no labels in the second quarter; bias: its labels are
+    ``BIAS`` points too high from half time on, spam: they all say right; broken: the check flags
+    nothing from half time on. Raises ConfigError on an unknown name.
     """
     tier = busiest_tier(setting, floor=floor)
     tiers = len(setting.world.tiers)
@@ -48,6 +52,10 @@ def stages(name: str, *, setting: Setting, floor: float, labels: Labels) -> tupl
     weights = tuple(setting.world.role_weights()[::-1].tolist())
     silent = Labels(rate=0.0, delay=labels.delay, bias=labels.bias)
     gone = tuple(index == tier for index in range(tiers))
+    flattered, praised = (
+        Labels(rate=labels.rate, delay=labels.delay, bias=only(points, other=0.0))
+        for points in (BIAS, 1.0)
+    )
     known: dict[str, tuple[Stage, ...]] = {
         "stationary": (plain,),
         "drop": (plain, Stage(since=HALF, drop=lowered, labels=labels)),
@@ -67,6 +75,10 @@ def stages(name: str, *, setting: Setting, floor: float, labels: Labels) -> tupl
         "price": (plain, Stage(since=HALF, price=only(5.0, other=1.0), labels=labels)),
         "mix": (plain, Stage(since=HALF, role_weights=weights, labels=labels)),
         "newmodel": (Stage(absent=gone, labels=labels), Stage(since=1 / 3, labels=labels)),
+        "removed": (plain, Stage(since=HALF, absent=gone, labels=labels)),
+        "bias": (plain, Stage(since=HALF, labels=flattered)),
+        "spam": (plain, Stage(since=HALF, labels=praised)),
+        "broken": (plain, Stage(since=HALF, check=Check(), labels=labels)),
         "outage": (plain, Stage(since=0.25, labels=silent), Stage(since=HALF, labels=labels)),
     }
     if name not in known:

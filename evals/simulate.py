@@ -49,8 +49,8 @@ class Stage:
 
     Per tier, ladder order, empty for "as recorded": ``drop`` is the share of answers that become
     wrong, ``verbose`` multiplies tokens, ``price`` multiplies the price, ``absent`` takes a tier
-    off the list. ``role_weights`` replaces the role mix. Prices and absence are announced to a
-    policy; drops and verbosity are silent.
+    off the list. ``role_weights`` replaces the role mix, ``check`` the setting's check. Prices and
+    absence are announced to a policy; all else is silent.
     """
 
     since: float = 0.0
@@ -59,6 +59,7 @@ class Stage:
     price: tuple[float, ...] = ()
     absent: tuple[bool, ...] = ()
     role_weights: tuple[float, ...] | None = None
+    check: Check | None = None
     labels: Labels = field(default_factory=Labels)
 
 
@@ -149,7 +150,7 @@ def truth(setting: Setting, *, stage: Stage) -> Truth:
     worth (1-d) q p, and flagged with chance (1-d) p + d s. A chain multiplies the flag chances of
     the tiers before; correlated checks are summed over the intervals of their common number.
     """
-    world, arms, check = setting.world, setting.arms, setting.check
+    world, arms, check = setting.world, setting.arms, stage.check or setting.check
     chance = check.flag_chance(world.quality)
     parts = [(1.0 - check.correlation, chance, check.sensitivity)]
     edges = np.unique([0.0, check.false_alarm, check.sensitivity, 1.0])
@@ -224,7 +225,7 @@ def serve(
     Returns what a learner may see, labels drawn but not yet delayed, and the cost in USD at the
     stage's prices, (n,).
     """
-    world, arms, check = setting.world, setting.arms, setting.check
+    world, arms, check = setting.world, setting.arms, stage.check or setting.check
     count, tiers = len(items), len(world.tiers)
     draws = np.cumsum(probabilities, axis=1)
     arm = (rng.random(count)[:, None] * draws[:, -1:] >= draws).sum(axis=1)

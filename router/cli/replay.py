@@ -74,7 +74,8 @@ Scenario = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="stationary, drop, gradual, recover, verbose, price, mix, newmodel or outage.",
+        help="stationary, drop, gradual, recover, verbose, price, mix, newmodel, removed, outage, "
+        "bias, spam or broken.",
     ),
 ]
 Requests = Annotated[int, typer.Option(min=50, max=5_000_000, help="Length of a run.")]

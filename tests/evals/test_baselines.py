@@ -93,6 +93,20 @@ def test_every_scenario_has_stages_and_an_unknown_one_is_refused() -> None:
     assert busiest_tier(CASE, floor=0.97) in (0, 1)
 
 
+def test_what_scenarios_do_to_the_busiest_tier_and_to_its_judges() -> None:
+    tier = busiest_tier(CASE, floor=0.97)
+    last = {
+        name: stages(name, setting=CASE, floor=0.97, labels=Labels(rate=0.4, delay=9))[-1]
+        for name in ("removed", "bias", "spam", "broken")
+    }
+    assert last["removed"].absent == tuple(index == tier for index in range(3))
+    assert last["bias"].labels.bias[tier] == 0.08
+    assert last["spam"].labels.bias == tuple(float(index == tier) for index in range(3))
+    assert (last["spam"].labels.rate, last["spam"].labels.delay) == (0.4, 9)
+    assert last["broken"].check == Check()
+    assert {stage.since for stage in last.values()} == {0.5}
+
+
 def test_a_comparison_reports_every_policy_world_and_seed() -> None:
     seen: list[tuple[int, int]] = []
     report = compare(

@@ -52,6 +52,18 @@ def test_prices_and_tokens_multiply_costs() -> None:
     assert found.cost[:, 2].tolist() == [10.0, 20.0]
 
 
+def test_a_stages_check_takes_the_place_of_the_settings() -> None:
+    case = setting(Check(sensitivity=0.8, false_alarm=0.1))
+    found = truth(case, stage=Stage(check=Check()))  # flags nothing: small serves what it has
+    assert found.quality[:, 1].tolist() == [0.0, 1.0]
+    assert found.cost[:, 1].tolist() == [1.0, 1.0]
+    served, _ = serve(
+        case, np.random.default_rng(0), stage=Stage(check=Check(sensitivity=1.0, false_alarm=1.0)),
+        items=np.array([0, 1]), numbers=np.arange(2), probabilities=np.array([[0.0, 1.0, 0.0]] * 2),
+    )  # fmt: skip
+    assert served.depth.tolist() == [2, 2]
+
+
 def test_a_role_mix_weighs_items() -> None:
     found = truth(setting(Check()), stage=Stage(role_weights=(0.25, 0.75)))
     assert found.item_weights.tolist() == [0.25, 0.75]
