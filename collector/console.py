@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
@@ -36,6 +36,7 @@ from collector.scoreboard import scoreboard
 from collector.store import Store, StoreError, StoreRefused
 from telemetry.clock import Clock
 from telemetry.errors import ApiError
+from telemetry.nearest import nearest_name
 
 QUERY_SECONDS_MAX: Final = 10.0
 ROWS_MAX: Final = 10_000
@@ -125,11 +126,7 @@ def _refused(
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        faults = [
-            f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'body'}: {fault['msg']}"
-            for fault in error.errors()[:5]
-        ]
-        return _refused(422, "invalid_field", "; ".join(faults), hint=FIELDS)
+        return _refused(422, "invalid_field", _faults(error.errors()), hint=FIELDS)
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> JSONResponse:
@@ -152,6 +149,24 @@ def _add_errors(app: FastAPI) -> None:
         )
 
 
+def _faults(found: Sequence[Any]) -> str:
+    """Return in words what is wrong with the fields of a request, at most five of them."""
+    missing = [str(fault["loc"][-1]) for fault in found if fault["type"] == "missing"]
+    words = []
+    for fault in found[:5]:
+        place, kind = ".".join(str(part) for part in fault["loc"][1:]), fault["type"]
+        if kind == "missing":
+            what = "is missing"
+        elif kind == "extra_forbidden":
+            what = f"unknown field{nearest_name(str(fault['loc'][-1]), missing)}"
+        elif not place:
+            what = "not a JSON object under `content-type: application/json`"
+        else:
+            what = str(fault["msg"]).removeprefix("Value error, ")
+        words.append(f"{place or 'body'}: {what}")
+    return "; ".join(words)
+
+
 def _no_route(app: FastAPI, request: Request, error: HTTPException) -> JSONResponse:
     path = request.url.path[:200]
     if error.status_code == 405:
@@ -162,7 +177,7 @@ def _no_route(app: FastAPI, request: Request, error: HTTPException) -> JSONRespo
         answer.headers["allow"] = allowed
         return answer
     elsewhere = next((where for end, where in ELSEWHERE.items() if path.endswith(end)), None)
-    near = get_close_matches(path, app.state.known, n=1)
+    near = get_close_matches(path, app.state.known, n=1, cutoff=0.75)
     hint = elsewhere or (
         f"did you mean {near[0]}?" if near else "docs/collector.md lists the routes"
     )

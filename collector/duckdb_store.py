@@ -29,6 +29,7 @@ from collector.store import (
     Written,
     parse_cursor,
     remedy,
+    sql_hint,
 )
 from telemetry.errors import TierwiseError
 
@@ -285,7 +286,7 @@ class DuckDBStore:
             try:
                 statements = cursor.extract_statements(sql)
             except duckdb.Error as error:
-                raise StoreRefused(first_line(error), hint=SQL_HELP) from error
+                raise StoreRefused(first_line(error), hint=sql_hint(str(error))) from error
             allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
             if len(statements) != 1 or statements[0].type not in allowed:
                 raise StoreRefused("only one SELECT at a time can be run here", hint=SQL_HELP)
@@ -302,7 +303,7 @@ class DuckDBStore:
                     hint="ask for a shorter time or for fewer columns, or export the table",
                 ) from error
             except duckdb.Error as error:
-                raise StoreRefused(first_line(error), hint=SQL_HELP) from error
+                raise StoreRefused(first_line(error), hint=sql_hint(str(error))) from error
             finally:
                 timer.cancel()
         return Table(columns=columns, rows=rows[:rows_max], truncated=len(rows) > rows_max)

@@ -9,12 +9,12 @@ from google.protobuf.duration_pb2 import Duration  # type: ignore[import-untyped
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
-from collector.access import Access
+from collector.access import TOKEN, Access
 from collector.decode import BadBody
 from collector.gunzip import TooLarge
 from collector.intake import Busy, Export, Intake, Signal
 from collector.meters import Meters
-from collector.otlp_http import response
+from collector.otlp_http import LATER, SMALLER, WHOLE, response
 
 _SERVICES: Final = {
     "opentelemetry.proto.collector.trace.v1.TraceService": Signal.TRACES,
@@ -36,16 +36,18 @@ class _Service:
     async def export(self, body: bytes, context: Any) -> bytes:
         metadata = dict(context.invocation_metadata() or ())
         if not self._access.allows(str(metadata.get("authorization", "")).encode()):
-            await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, "wrong bearer token")
+            told = f"this is not the collector's token; {TOKEN}"
+            await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, told)
         try:
             accepted = await self._intake.take(Export(signal=self._signal, body=body))
         except Busy as error:
-            context.set_trailing_metadata((("grpc-status-details-bin", _retry(str(error))),))
-            await self._refuse(context, grpc.StatusCode.UNAVAILABLE, str(error))
+            told = f"{error}; {LATER}"
+            context.set_trailing_metadata((("grpc-status-details-bin", _retry(told)),))
+            await self._refuse(context, grpc.StatusCode.UNAVAILABLE, told)
         except TooLarge as error:
-            await self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            await self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, f"{error}; {SMALLER}")
         except BadBody as error:
-            await self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            await self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"{error}; {WHOLE}")
         else:
             self._meters.requests.labels(self._signal.value, "grpc", "OK").inc()
             return response(self._signal, accepted, json=False)

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from collector.access import Access
+from collector.access import TOKEN, Access
 from collector.decode import BadBody
 from collector.gunzip import TooLarge
 from collector.intake import Accepted, Busy, Export, Intake, Signal
@@ -31,6 +31,10 @@ PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 BODY_SECONDS: Final = 30.0
 DISCARD_SECONDS: Final = 5.0
+# What a sender should do next, over HTTP and over gRPC.
+LATER: Final = "keep the batch and send it again in a second"
+SMALLER: Final = "send smaller batches, or raise collector.body_mb_max"
+WHOLE: Final = "sending it again changes nothing: is it OTLP, in the encoding that was named?"
 _PATHS: Final = {f"/v1/{signal}": signal for signal in Signal}
 # google.rpc.Code of each HTTP status that is answered.
 _CODES: Final = {
@@ -46,10 +50,10 @@ _RESPONSES: Final[dict[Signal, tuple[Any, str, str]]] = {
 class _Refused(Exception):
     """An answer other than 200; ``read`` says that nothing more of the body is wanted."""
 
-    def __init__(self, status: int, message: str, *, read: bool = False) -> None:
+    def __init__(self, status: int, message: str, *, hint: str, read: bool = False) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        self.message = f"{message}; {hint}"
         self.read = read
 
 
@@ -93,33 +97,34 @@ class OtlpHttp:
         if signal is None:
             raise _Refused(
                 404,
-                f"no such path: {scope['path'][:100]}; OTLP goes to /v1/traces, /v1/logs or "
-                "/v1/metrics (an exporter's base endpoint leaves these out)",
+                f"no such path: {scope['path'][:100]}",
+                hint="OTLP goes to /v1/traces, /v1/logs or /v1/metrics (an exporter's base "
+                "endpoint leaves these out)",
             )
         if scope["method"] != "POST":
-            raise _Refused(405, "only POST is understood here")
+            raise _Refused(405, f"not a POST but {scope['method']}", hint="POST an OTLP export")
         if not self._access.allows(headers.get(b"authorization", b"")):
-            raise _Refused(401, "a bearer token is required and this is not the right one")
+            raise _Refused(401, "this is not the collector's token", hint=TOKEN)
         if kind not in (PROTOBUF, JSON):
-            raise _Refused(415, f"content type {kind[:100]!r}; send {PROTOBUF} or {JSON}")
+            raise _Refused(415, f"content type {kind[:100]!r}", hint=f"send {PROTOBUF} or {JSON}")
         encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
         if encoding not in ("", "identity", "gzip"):
-            raise _Refused(415, f"content encoding {encoding[:50]!r}; send gzip or none")
+            raise _Refused(415, f"content encoding {encoding[:50]!r}", hint="send gzip or none")
         try:
             self._intake.admit()
         except Busy as error:
-            raise _Refused(503, str(error)) from error
+            raise _Refused(503, str(error), hint=LATER) from error
         try:
             body = await self._body(headers, receive)
             return await self._intake.take(
                 Export(signal=signal, body=body, json=kind == JSON, gzip=encoding == "gzip")
             )
         except Busy as error:
-            raise _Refused(503, str(error), read=True) from error
+            raise _Refused(503, str(error), hint=LATER, read=True) from error
         except TooLarge as error:
-            raise _Refused(413, str(error), read=True) from error
+            raise _Refused(413, str(error), hint=SMALLER, read=True) from error
         except BadBody as error:
-            raise _Refused(400, str(error), read=True) from error
+            raise _Refused(400, str(error), hint=WHOLE, read=True) from error
 
     async def _discard(self, receive: Receive) -> None:
         """Let a refused body arrive, up to the limit: cut off, a sender never sees the answer."""

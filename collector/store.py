@@ -11,7 +11,8 @@ from telemetry.errors import ApiError
 Parameters = Mapping[str, Any]
 Rows = list[dict[str, Any]]
 # What to do where a person's query failed.
-SQL_HELP: Final = "write one SELECT; SELECT view_name FROM duckdb_views() lists the views"
+_GUESSES: Final = ("Did you mean", "Candidate")  # how lines of the engine begin that help
+SQL_HELP: Final = "write one SELECT; SHOW TABLES lists what there is, DESCRIBE calls its columns"
 
 
 class StoreError(ApiError):
@@ -136,6 +137,12 @@ def parse_cursor(cursor: str | None) -> tuple[int, str]:
     return int(at), last
 
 
+def sql_hint(text: str) -> str:
+    """Return what to write instead of a person's query that failed, as the engine guesses."""
+    guess = next((line for line in text.splitlines() if line.startswith(_GUESSES)), None)
+    return SQL_HELP if guess is None else f"{SQL_HELP}; {guess[:300]}"
+
+
 def remedy(text: str) -> str:
     """Return what a person can do about an engine's error, as far as its text tells."""
     if "No space left" in text:
@@ -143,5 +150,10 @@ def remedy(text: str) -> str:
     if "Permission denied" in text or "Read-only file system" in text or "read-only" in text:
         return "the store's directory must be writable"
     if "not a valid DuckDB database file" in text or "WAL" in text:
-        return "the file is damaged: restore a copy, or move it aside and start with an empty store"
+        return (
+            "name a store's file; if it was one it is damaged: restore a copy, or move it aside "
+            "and start with an empty store"
+        )
+    if "Is a directory" in text:
+        return "name a store's file, .tierwise/tierwise.duckdb unless told otherwise"
     return "the collector's log has the details; `tierwise doctor` looks at the disk"

@@ -68,8 +68,11 @@ class Rules:
 
 def refuse(faults: list[Fault]) -> None:
     """Raise one ``ConfigError`` that names every fault, or return when there is none."""
+    if len(faults) == 1:
+        (only,) = faults
+        raise ConfigError(f"{only.file}: {only.where}: {only.message}", hint=only.remedy)
     if faults:
-        raise ConfigError("\n".join(str(fault) for fault in faults))
+        raise ConfigError("\n".join(str(fault) for fault in faults), hint="mend each of them")
 
 
 def roles_of(file: PolicyFile) -> dict[str, RoleConfig]:

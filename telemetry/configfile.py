@@ -10,8 +10,10 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from telemetry.errors import ConfigError
+from telemetry.nearest import nearest_name
 
 FILE_BYTES_MAX = 1_048_576
+KEYS = "correct it; docs/configuration.md has every key"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -57,8 +59,12 @@ def read(path: Path, *, remedy: str = "`tierwise init` writes a first one") -> b
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint=remedy) from error
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}", hint=remedy) from error
+        raise ConfigError(
+            f"{path}: {error.strerror or error}", hint="name a file that this user may read"
+        ) from error
     if len(content) > FILE_BYTES_MAX:
         raise ConfigError(
             f"{path}: larger than {FILE_BYTES_MAX} bytes", hint="is it the right file?"
@@ -70,7 +76,9 @@ def parse(content: bytes, model: type[SectionT], *, name: str) -> SectionT:
     """Return TOML ``content`` as ``model``; ``name`` is the file's name in messages."""
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: not TOML: {error}", hint="is it the right file?") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(
             f"{name}: not TOML: {error}",
             hint="texts stand in quotes, lists in brackets; see https://toml.io",
@@ -78,7 +86,7 @@ def parse(content: bytes, model: type[SectionT], *, name: str) -> SectionT:
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        raise ConfigError(_wording(error, model, name)) from error
+        raise ConfigError(_wording(error, model, name), hint=KEYS) from error
 
 
 def _wording(error: ValidationError, model: type[Section], name: str) -> str:
@@ -98,8 +106,15 @@ def _sentence(fault: Any, model: type[Section]) -> str:
         return f"unknown key; known here: {', '.join(sorted(known))}"
     if fault["type"] == "missing":
         return "is missing"
+    if fault["type"] == "literal_error" and isinstance(fault["input"], str):
+        return f"{fault['msg']}{nearest_name(fault['input'], _words(fault['ctx']['expected']))}"
     message = str(fault["msg"])
     return message.removeprefix("Value error, ")
+
+
+def _words(expected: str) -> list[str]:
+    """Return the words of a sentence such as "'off' or 'on'"."""
+    return expected.split("'")[1::2]
 
 
 def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

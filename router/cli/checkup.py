@@ -13,6 +13,7 @@ from router.config import Config
 from router.lint import Finding
 from router.listen import Address, bind, connects
 from router.targets import secret
+from telemetry.configfile import KEYS
 from telemetry.errors import ConfigError
 
 FREE_MB_MIN = 1_024  # for the store, beside the spool
@@ -52,7 +53,7 @@ def of_files(findings: Iterable[Finding]) -> list[Check]:
             name=finding.where,
             status="fail" if finding.level == "error" else "warning",
             message=finding.message,
-            mend=finding.remedy or "correct it; docs/configuration.md has every key",
+            mend=finding.remedy or KEYS,
         )
         for finding in findings
     ]

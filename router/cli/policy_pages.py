@@ -116,6 +116,9 @@ def show_preview(screen: Screen, found: Plain) -> None:
 
 def show_log(screen: Screen, rows: Sequence[Plain]) -> None:
     """Show rows of the audit log."""
+    if not rows:
+        screen.say("no change of the policy yet")
+        return
     table = _table("row", "at", "actor", "action", "subject", "reason", "hash")
     for row in rows:
         table.add_row(

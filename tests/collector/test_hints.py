@@ -93,15 +93,50 @@ async def test_a_key_that_opens_nothing_is_told_what_to_send(start: Start) -> No
 @pytest.mark.parametrize(
     ("sql", "next_"),
     [
-        ("SELECT nothing FROM nowhere", "lists the views"),
+        (
+            "SELECT 1 FROM decision",
+            "SHOW TABLES lists what there is, DESCRIBE calls its columns; Did "
+            'you mean "decisions"?',
+        ),
+        ("SELECT rol FROM decisions", 'Candidate bindings: "role"'),
         ("DROP TABLE calls", "write one SELECT"),
         ("SELEC 1", "write one SELECT"),
     ],
 )
-async def test_a_query_that_fails_is_told_where_the_views_are(
+async def test_a_query_that_fails_is_told_what_there_is_and_what_is_near(
     start: Start, sql: str, next_: str
 ) -> None:
     running = await start()
     status, error, _ = await said(running, "POST", "/api/sql", json={"sql": sql})
     assert (status, error["code"]) == (400, "refused")
     assert next_ in error["hint"]
+
+
+async def test_a_misspelt_field_names_the_one_that_is_missing(start: Start) -> None:
+    running = await start()
+    body = {"decision": "d", "nmae": "right", "score": 1}
+    status, error, _ = await said(running, "POST", "/v1/feedback", json=body)
+    assert (status, error["code"]) == (422, "invalid_field")
+    assert "name: is missing" in error["message"]
+    assert "nmae: unknown field; did you mean 'name'?" in error["message"]
+    _, error, _ = await said(running, "POST", "/v1/feedback", data={"name": "right"})
+    assert error["message"].startswith("body: not a JSON object under `content-type: application/")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body", "next_"),
+    [
+        ("/v1/trace", "application/json", b"{}", "OTLP goes to /v1/traces"),
+        ("/v1/traces", "application/json", b"{", "sending it again changes nothing"),
+        ("/v1/traces", "application/x-protobuf", b"junk", "sending it again changes nothing"),
+        ("/v1/traces", "text/plain", b"junk", "send application/x-protobuf or application/json"),
+    ],
+)
+async def test_senders_of_spans_are_told_what_next(
+    start: Start, path: str, kind: str, body: bytes, next_: str
+) -> None:
+    running = await start()
+    headers = {"content-type": kind}
+    async with running.session.post(running.http + path, data=body, headers=headers) as answer:
+        assert answer.status >= 400
+        assert next_.encode() in await answer.read()

@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +30,7 @@ class Tree(Section):
     leaves: dict[str, Leaf] = Field(default_factory=dict)
     fallen: tuple[Leaf, ...] = ()
     maybe: Leaf | None = None
+    season: Literal["spring", "autumn"] = "spring"
 
 
 def fault(text: str | bytes) -> str:
@@ -113,3 +114,20 @@ def test_what_is_loaded_is_frozen() -> None:
 def test_no_content_raises_anything_but_a_configuration_error(content: bytes) -> None:
     with contextlib.suppress(ConfigError):
         parse(content, Tree, name="tree.toml")
+
+
+def test_a_misspelt_choice_names_the_nearest_right_one() -> None:
+    said = fault("schema = 1\nseason = 'atumn'")
+    assert "tree.toml: season: Input should be 'spring' or 'autumn'; did you mean 'autumn'?" in said
+    assert said.endswith("; correct it; docs/configuration.md has every key")
+
+
+def test_what_is_not_there_is_written_first_and_what_cannot_be_read_is_named(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError) as absent:
+        load(tmp_path / "tree.toml", Tree)
+    assert absent.value.hint == "`tierwise init` writes a first one"
+    with pytest.raises(ConfigError) as folder:
+        load(tmp_path, Tree)
+    assert folder.value.hint == "name a file that this user may read"
