@@ -84,7 +84,7 @@ def tierwise(
 ) -> Iterator[None]:
     """Run a command on these ports, with the two files of ``folder``; its store is there too."""
     where = {"gateway": gateway, "otlp-http": ports.http, "console": ports.console}
-    arguments = [command]
+    arguments: list[str] = [command]
     if command == "serve":
         where["otlp-grpc"] = ports.grpc
         arguments.append(f"--store={folder}/t.duckdb")
