@@ -55,7 +55,7 @@ def require(person: Person | None, wanted: Level) -> Person:
         raise Refusal(
             "unknown_key",
             "this needs one of the keys of [[collector.keys]]",
-            hint="send it as Authorization: Bearer KEY",
+            hint="send it as Authorization: Bearer KEY; commands take it from TIERWISE_KEY",
         )
     if person.level < wanted:
         raise Refusal(

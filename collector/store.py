@@ -151,8 +151,8 @@ def remedy(text: str) -> str:
         return "the store's directory must be writable"
     if "not a valid DuckDB database file" in text or "WAL" in text:
         return (
-            "name a store's file; if it was one it is damaged: restore a copy, or move it aside "
-            "and start with an empty store"
+            "the file is damaged: restore a copy, or move it aside and start with an empty store; "
+            "if it never was a store, name another"
         )
     if "Is a directory" in text:
         return "name a store's file, .tierwise/tierwise.duckdb unless told otherwise"

@@ -51,6 +51,7 @@ class Means:
     book: PriceBook
     normaliser: Normaliser
     now_ns: int
+    key: str | None = None  # for consoles that want one
 
 
 def load(
@@ -125,7 +126,7 @@ class _Loading:
         """Read one place, whatever it is."""
         self._reading.sources.append(place)
         if is_url(place):
-            for page in pages.console_pages(place, self._folder):
+            for page in pages.console_pages(place, self._folder, key=self._means.key):
                 self._add_parquet(page, name=place)
             return
         path = Path(place)

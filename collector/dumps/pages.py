@@ -67,8 +67,8 @@ def _brought(path: Path, inside: Path) -> None:
         shutil.copyfile(path, inside)
 
 
-def console_pages(url: str, folder: Path) -> Iterator[Path]:
-    """Yield pages of a running collector's calls, one file at a time.
+def console_pages(url: str, folder: Path, *, key: str | None) -> Iterator[Path]:
+    """Yield pages of a running collector's calls, one file at a time; ``key`` is shown there.
 
     Raises:
         ConfigError: the URL is none of a console.
@@ -82,7 +82,7 @@ def console_pages(url: str, folder: Path) -> Iterator[Path]:
     if parts.scheme != "http" or not parts.hostname:
         raise ConfigError(f"{url}: not http://host:port", hint="the console listens on plain HTTP")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    reader = ConsoleReader(f"{host}:{port}")
+    reader = ConsoleReader(f"{host}:{port}", key=key)
     trouble = reader.trouble()
     if trouble is not None:
         raise StoreUnavailable(

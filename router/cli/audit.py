@@ -2,6 +2,7 @@
 
 import contextlib
 import json as jsonlib
+import os
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from evals.audit.report import Report, Terms, report
 from evals.audit.sections import Section, sections
 from evals.audit.starting import policy_text
 from router.cli import exits, options
+from router.cli.asking import KEY
 from router.cli.catalogue import PROVIDERS
 from router.cli.firstfiles import Hosted, config_text
 from router.cli.output import Screen, console
@@ -106,6 +108,7 @@ def _read(
         book=PriceBook(prices, at=datetime.now(UTC)),
         normaliser=Normaliser(lambda: evaluators),
         now_ns=time.time_ns(),
+        key=os.environ.get(KEY),
     )
     with (
         tempfile.TemporaryDirectory(prefix="tierwise-audit-") as folder,

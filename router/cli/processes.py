@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from collector.access import Access
 from router.cli.announce import Announcer
 from router.cli.output import Screen
 from router.cli.probe import console_answers, livez
@@ -107,6 +108,9 @@ def keep_running(files: Files, *, screen: Screen, gateway: bool, collector: bool
     clock = SystemClock()
     paths = (files.config_path, files.policy_path, files.overrides)
     config, policy = checked(files) if gateway else load(*paths)
+    if collector:
+        at = config.collector
+        Access.from_env(at.token_env, keys=at.keys, console=at.console)
     with contextlib.ExitStack() as stack:
         listeners = []
         if gateway:

@@ -1,5 +1,6 @@
 """Whatever the console is asked wrongly, its answer says what to do next."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from collector.access import Access, Key, Level
+from router.cli.app import run
 from tests.collector.alerts.test_over_http import policy
 from tests.collector.conftest import Running, Start
 
@@ -79,7 +81,10 @@ async def test_a_key_that_opens_nothing_is_told_what_to_send(start: Start) -> No
     key = Key(name="ann", level=Level.VIEWER, secret="s" * 24)
     running = await start(access=Access("t" * 24, keys=[key]))
     status, error, _ = await said(running, "GET", "/api/roles")
-    assert (status, error["hint"]) == (401, "send it as Authorization: Bearer KEY")
+    assert (status, error["hint"]) == (
+        401,
+        "send it as Authorization: Bearer KEY; commands take it from TIERWISE_KEY",
+    )
     for path in ("/api/policy/active", "/v1/feedback", "/api/budgets/lease"):
         method = "GET" if path.endswith("active") else "POST"
         body = {"decision": "d", "name": "n", "score": 1}
@@ -88,6 +93,19 @@ async def test_a_key_that_opens_nothing_is_told_what_to_send(start: Start) -> No
         )
         assert status == 401
         assert "token_env" in error["hint"], path
+
+
+async def test_the_audit_of_a_running_collector_shows_the_key_of_the_environment(
+    start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = Key(name="ann", level=Level.VIEWER, secret="s" * 24)
+    running = await start(access=Access("t" * 24, keys=[key]))
+    monkeypatch.delenv("TIERWISE_KEY", raising=False)
+    assert await asyncio.to_thread(run, ["audit", running.console, "--json"]) == 1
+    assert "next: send it as Authorization: Bearer KEY; commands" in capsys.readouterr().err
+    monkeypatch.setenv("TIERWISE_KEY", key.secret)
+    await asyncio.to_thread(run, ["audit", running.console])
+    assert "No model call was found" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

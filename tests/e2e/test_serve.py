@@ -334,8 +334,26 @@ def test_an_unset_key_ends_with_2_and_the_remedy(
     assert done.stderr.startswith("error: ")
     assert (
         "environment variable NOBODY_SETS_THIS is not set, but [providers.one] of tierwise.toml "
-        "wants it; export NOBODY_SETS_THIS=... before starting"
+        "wants it\n  next: export NOBODY_SETS_THIS=... before starting\n"
     ) in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "collector"])
+def test_an_unset_token_of_the_collector_ends_with_2_before_anything_listens(
+    command: str, tmp_path: Path, upstream: Provider
+) -> None:
+    files = write_files(
+        tmp_path, upstream.port, more='[collector]\ntoken_env = "NOBODY_SETS_THIS"\n'
+    )
+    free = FREE_COLLECTOR + (FREE if command == "serve" else [])
+    done = subprocess.run(
+        [TIERWISE, command, *files, *free], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: collector.token_env names NOBODY_SETS_THIS, which is not set\n"
+        "  next: set NOBODY_SETS_THIS or remove the key\n"
+    )
 
 
 def test_people_are_told_where_and_how(tmp_path: Path, upstream: Provider) -> None:
