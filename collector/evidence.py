@@ -8,6 +8,7 @@ import numpy as np
 
 from collector import evidence_queries
 from collector.conversations import conversations
+from collector.evidence_verdicts import with_verdicts
 from collector.learner_state import Carried
 from collector.rolling import LATE_NS, SKEW_NS, evidence_bounds
 from collector.rollup_queries import NS
@@ -30,7 +31,7 @@ BLOCK_DECISIONS: Final = 1_000
 REST_MINUTES: Final = 60  # so long after an alarm the rest of its minute is told apart
 _ATTEMPT_SUMS: Final = (
     "attempts", "flagged", "delivered", "delivered_flagged", "tokens_in", "tokens_out",
-    "tokens_cached", "seconds",
+    "tokens_cached", "seconds", "verdicts_usd",
 )  # fmt: skip
 _LABEL_SUMS: Final = ("labels", "shared", "w", "ww", "wq", "wqq")
 
@@ -102,7 +103,14 @@ class Archive:
             "splits": self._splits,
             "cells": evidence_queries.CELLS_READ_MAX,
         }
-        self._attempts = _by_scope(store.read(evidence_queries.ATTEMPTS, bound), terms)
+        self._attempts = _by_scope(
+            with_verdicts(
+                store.read(evidence_queries.ATTEMPTS, bound),
+                store.read(evidence_queries.PAID_VERDICTS, bound),
+                tiers=terms.tiers,
+            ),
+            terms,
+        )
         self._labels = _by_scope(store.read(evidence_queries.LABELLED, bound), terms)
         self._talks: dict[Scope, Rows] = {}
         named = {name: bound[name] for name in ("since", "recent", "until", "cells")}
@@ -188,19 +196,19 @@ class Archive:
         minute = instant // NS
         if minute >= self._until or minute < self._now - REST_MINUTES:
             return [], []
+        around = evidence_bounds(minute, minute + 1)
         bound = {"from": instant, "to": (minute + 1) * NS, "role": scope.role}
-        bound |= evidence_bounds(minute, minute + 1)
-        epoch = self._epoch(minute)
-        parts = []
-        for sql, names in (
-            (evidence_queries.REST_ATTEMPTS, ()),
-            (evidence_queries.REST_LABELLED, ("words_from",)),
-        ):
-            named = ("from", "to", "role", "calls_from", "calls_to", *names)
-            rows = self._store.read(sql, {name: bound[name] for name in named})
-            for row in rows:
-                row["epoch"] = epoch
-            parts.append(_by_scope(rows, self._terms).get(scope, []))
+        bound |= {name: around[name] for name in ("calls_from", "calls_to")}
+        attempts = with_verdicts(
+            self._store.read(evidence_queries.REST_ATTEMPTS, bound),
+            self._store.read(evidence_queries.REST_VERDICTS, bound),
+            tiers=self._terms.tiers,
+        )
+        bound["words_from"] = around["words_from"]
+        labels = self._store.read(evidence_queries.REST_LABELLED, bound)
+        for row in (*attempts, *labels):
+            row["epoch"] = self._epoch(minute)
+        parts = [_by_scope(rows, self._terms).get(scope, []) for rows in (attempts, labels)]
         return parts[0], parts[1]
 
     def _epoch(self, minute: int) -> int:
@@ -338,7 +346,7 @@ class _Layout:
             sums = self._place(epochs, row)
             if sums is not None:
                 sums[: Stat.FLAGGED + 1] += (row["attempts"], row["flagged"])
-                sums[Stat.TOKENS_IN :] += (*_tokens(row), row["seconds"])
+                sums[Stat.TOKENS_IN :] += (*_tokens(row), row["seconds"], row["verdicts_usd"])
         for row in labels:
             sums = self._place(epochs, row)
             if sums is not None:

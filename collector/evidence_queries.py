@@ -16,6 +16,7 @@ from collector.learning_queries import (
     OWN_WORDS,
     PROVEN_WORDS_PER_MINUTE,
     TEACHING,
+    VERDICTS,
 )
 from collector.rollup_queries import NS
 from collector.savings_queries import CACHE_SECONDS
@@ -48,6 +49,13 @@ SELECT {_FOLDED} AS cell, path, served, {_EPOCH} AS epoch, flagged, authenticate
   sum(labels)::DOUBLE AS labels, sum(shared)::DOUBLE AS shared, sum(w) AS w, sum(ww) AS ww,
   sum(wq) AS wq, sum(wqq) AS wqq
 FROM learning_labels LEFT JOIN ({_CELLS}) ON cell = busy
+WHERE minute >= $since AND minute < $until GROUP BY ALL ORDER BY ALL
+"""
+PAID_VERDICTS: Final = f"""
+SELECT {_FOLDED} AS cell, path, served, {_EPOCH} AS epoch, tier,
+  sum(tokens_in)::DOUBLE AS tokens_in, sum(tokens_out)::DOUBLE AS tokens_out,
+  sum(tokens_cached)::DOUBLE AS tokens_cached, sum(cost_usd) AS cost_usd
+FROM learning_verdicts LEFT JOIN ({_CELLS}) ON cell = busy
 WHERE minute >= $since AND minute < $until GROUP BY ALL ORDER BY ALL
 """
 TALKS: Final = f"""
@@ -91,10 +99,11 @@ WHERE age > 0 AND teaches AND first_ns >= (SELECT ns FROM begun) GROUP BY cell O
 # tasks are left out.
 _REST: Final = f"""
 WITH made AS MATERIALIZED (
-  SELECT d.decision_id, d.attempts, d.start_ns, {CELL} AS cell FROM decisions d
+  SELECT d.decision_id, d.trace_id, d.span_id, d.attempts, d.start_ns, {CELL} AS cell
+  FROM decisions d
   WHERE d.start_ns > $from AND d.start_ns < $to AND d.role = $role AND {TEACHING}
 ), {CHAINS}, taught AS (
-  SELECT m.cell, k.* FROM taken k JOIN made m USING (decision_id)
+  SELECT m.cell, m.trace_id, m.span_id, k.* FROM taken k JOIN made m USING (decision_id)
 )"""
 REST_ATTEMPTS: Final = f"""{_REST}
 SELECT cell, path, served, count(*)::DOUBLE AS attempts,
@@ -103,6 +112,9 @@ SELECT cell, path, served, count(*)::DOUBLE AS attempts,
   sum(tokens_in)::DOUBLE AS tokens_in, sum(tokens_out)::DOUBLE AS tokens_out,
   sum(tokens_cached)::DOUBLE AS tokens_cached, sum(seconds) AS seconds
 FROM taught GROUP BY ALL ORDER BY ALL
+"""
+REST_VERDICTS: Final = f"""{_REST}
+{VERDICTS.format(keys="t.cell, t.path, t.served", taught="taught")}
 """
 REST_LABELLED: Final = f"""{_REST}, heard AS (
   SELECT w.*, row_number() OVER (

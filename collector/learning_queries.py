@@ -14,6 +14,8 @@ teaches is told by its chain of tiers:
 - Of one source only so many words count in a minute of a cell, whichever their ids pick: few of
   one without proof, many of one that showed it (a grader may grade every step). How many more
   there were is kept.
+- Verdicts of a model that a step waited for are counted with the attempts that they judge: their
+  tokens by tier. They are no steps of the task.
 - Steps are counted by where they started and where the step of their conversation before them did,
   with the cached tokens that they read: a change of model inside a conversation loses these.
 
@@ -48,6 +50,7 @@ tries AS (
     f.span_id IS NOT NULL AS failed,
     coalesce(c.input_tokens, 0) AS tokens_in, coalesce(c.output_tokens, 0) AS tokens_out,
     coalesce(c.cache_read_tokens, 0) AS tokens_cached, (c.end_ns - c.start_ns) / 1e9 AS seconds,
+    c.start_ns AS began_ns, c.end_ns AS ended_ns,
     lag(c.tier) OVER (PARTITION BY m.decision_id ORDER BY c.attempt) AS before,
     count(*) OVER (PARTITION BY m.decision_id) AS found
   FROM made m JOIN calls c ON c.decision_id = m.decision_id
@@ -66,7 +69,8 @@ tries AS (
     any_value(tier) AS tier, bool_or(spoke OR abstained) AS answered,
     coalesce(arg_max(failed OR abstained, attempt) FILTER (spoke OR abstained), false) AS failed,
     sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out,
-    sum(tokens_cached) AS tokens_cached, sum(seconds) AS seconds
+    sum(tokens_cached) AS tokens_cached, sum(seconds) AS seconds,
+    min(began_ns) AS began_ns, max(ended_ns) AS ended_ns
   FROM numbered GROUP BY decision_id, step
 ), chained AS (
   SELECT *, string_agg(tier, '>') OVER so_far AS path,
@@ -76,9 +80,27 @@ tries AS (
   FROM steps WINDOW so_far AS (PARTITION BY decision_id ORDER BY step)
 ), taken AS (
   SELECT decision_id, step, path, served, last, failed OR NOT last AS flagged, tokens_in,
-    tokens_out, tokens_cached, seconds
+    tokens_out, tokens_cached, seconds, began_ns, ended_ns
   FROM chained WHERE sound
 )"""
+
+# What verdicts on the way of a step cost: the attempts of decisions that were made, under another
+# role, as children of a decision and while one of its steps ran. Over {taught} with ``trace_id``
+# and ``span_id`` of the decision.
+VERDICTS: Final = """
+SELECT {keys}, c.tier, sum(coalesce(c.input_tokens, 0))::BIGINT AS tokens_in,
+  sum(coalesce(c.output_tokens, 0))::BIGINT AS tokens_out,
+  sum(coalesce(c.cache_read_tokens, 0))::BIGINT AS tokens_cached,
+  sum(coalesce(c.cost_usd, 0)) AS cost_usd
+FROM decisions j
+  JOIN {taught} t ON j.trace_id = t.trace_id AND j.parent_id = t.span_id
+    AND j.start_ns >= t.began_ns AND j.start_ns < t.ended_ns
+  JOIN calls c ON c.decision_id = j.decision_id
+WHERE j.parent_id IS NOT NULL AND j.role <> split_part(t.cell, '|', 1) AND c.tier IS NOT NULL
+  AND j.start_ns >= $calls_from AND j.start_ns < $calls_to
+  AND c.start_ns >= $calls_from AND c.start_ns < $calls_to
+GROUP BY ALL ORDER BY ALL
+"""
 
 # Words of others than our own checks; ``task`` says that a word is on a whole trace.
 OWN_WORDS: Final = f"""
@@ -129,6 +151,17 @@ WHERE o.start_ns >= $since AND w.trace_id IN (
   WHERE d.start_ns >= $low * {NS} AND d.start_ns < $high * {NS}
 )
 """,
+    # A verdict's evidence is that of the step which waited for it.
+    f"""
+INSERT INTO temp.learned
+SELECT DISTINCT {slot("d.start_ns")} AS minute
+FROM decisions j JOIN temp.learned l ON l.minute = {slot("j.start_ns")}
+  JOIN decisions d ON d.trace_id = j.trace_id AND d.span_id = j.parent_id
+WHERE j.parent_id IS NOT NULL
+  AND j.start_ns >= ($low - {CHAIN_MINUTES}) * {NS} AND j.start_ns < $high * {NS}
+  AND d.start_ns >= ($low - {CHAIN_MINUTES}) * {NS} AND d.start_ns < $high * {NS}
+EXCEPT SELECT minute FROM temp.learned
+""",
     "DELETE FROM temp.learned WHERE minute < $oldest",
 )
 LEARNED_RANGE: Final = "SELECT min(minute), max(minute) + 60, count(*) FROM temp.learned"
@@ -136,14 +169,16 @@ EVIDENCE: Final[tuple[str, ...]] = (
     f"DELETE FROM learning_attempts WHERE {_IN_LEARNED}",
     f"DELETE FROM learning_labels WHERE {_IN_LEARNED}",
     f"DELETE FROM learning_excess WHERE {_IN_LEARNED}",
+    f"DELETE FROM learning_verdicts WHERE {_IN_LEARNED}",
     f"""
 CREATE OR REPLACE TEMP TABLE taught AS
 WITH made AS MATERIALIZED (
-  SELECT d.decision_id, d.trace_id, d.attempts, d.start_ns, {CELL} AS cell, t.minute
+  SELECT d.decision_id, d.trace_id, d.span_id, d.attempts, d.start_ns, {CELL} AS cell, t.minute
   FROM decisions d JOIN temp.learned t ON t.minute = {slot("d.start_ns")}
   WHERE d.start_ns >= $low * {NS} AND d.start_ns < $high * {NS} AND {TEACHING}
 ), {CHAINS}
-SELECT m.minute, m.cell, m.trace_id, m.start_ns, k.* FROM taken k JOIN made m USING (decision_id)
+SELECT m.minute, m.cell, m.trace_id, m.span_id, m.start_ns, k.*
+FROM taken k JOIN made m USING (decision_id)
 """,
     """
 INSERT INTO learning_attempts BY NAME
@@ -153,6 +188,10 @@ SELECT minute, cell, path, served, count(*) AS attempts,
   sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out,
   sum(tokens_cached)::BIGINT AS tokens_cached, sum(seconds) AS seconds
 FROM temp.taught GROUP BY minute, cell, path, served ORDER BY minute
+""",
+    f"""
+INSERT INTO learning_verdicts BY NAME
+{VERDICTS.format(keys="t.minute, t.cell, t.path, t.served", taught="temp.taught")}
 """,
     f"""
 CREATE OR REPLACE TEMP TABLE words_taught AS
@@ -165,7 +204,11 @@ WITH said AS (
   FROM temp.task_words w
   JOIN (
     SELECT o.decision_id, o.trace_id, count(*) OVER (PARTITION BY o.trace_id) AS steps
-    FROM decisions o
+    FROM decisions o ANTI JOIN (
+      SELECT trace_id, span_id, role, start_ns, end_ns FROM decisions
+      WHERE start_ns >= $since AND trace_id IN (SELECT trace_id FROM temp.task_words)
+    ) p ON p.trace_id = o.trace_id AND p.span_id = o.parent_id AND p.role <> o.role
+      AND o.start_ns >= p.start_ns AND o.start_ns < p.end_ns  -- a verdict on p is no step
     WHERE o.start_ns >= $since AND o.trace_id IN (SELECT trace_id FROM temp.task_words)
   ) d ON d.trace_id = w.trace_id
   JOIN temp.taught t ON t.decision_id = d.decision_id AND t.last

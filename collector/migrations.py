@@ -163,6 +163,15 @@ SELECT 'pruned_before_minute', CASE
 FROM facts, sums, state WHERE state.name = 'hourly_before_minute';
 """
 
+# What verdicts on the way of a step cost. Older gateways did not say whose step waited for them.
+_M011: Final = """
+CREATE TABLE learning_verdicts (
+  minute BIGINT NOT NULL, cell VARCHAR NOT NULL, path VARCHAR NOT NULL, served VARCHAR NOT NULL,
+  tier VARCHAR NOT NULL, tokens_in BIGINT NOT NULL, tokens_out BIGINT NOT NULL,
+  tokens_cached BIGINT NOT NULL, cost_usd DOUBLE NOT NULL
+);
+"""
+
 MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
     (1, _M001),
     (2, _M002),
@@ -174,6 +183,7 @@ MIGRATIONS: Final[tuple[tuple[int, str], ...]] = (
     (8, latency_queries.MIGRATION),
     (9, _M009),
     (10, _M010),
+    (11, _M011),
 )
 
 

@@ -191,6 +191,10 @@ _SUMS: Final[dict[str, tuple[str, str]]] = {
         "labels shared w ww wq wqq",
     ),
     "learning_excess": ("cell, source", "words"),
+    "learning_verdicts": (
+        "cell, path, served, tier",
+        "tokens_in tokens_out tokens_cached cost_usd",
+    ),
     "learning_talks": ("cell, start, before", "steps tokens_cached"),
     "rollups_savings": (
         "kind, role, mode, tier_start, on_fail, tier",

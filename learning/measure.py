@@ -79,14 +79,17 @@ def attempt_costs(
     ``recent`` (roles, prefixes, STATS) are sums of recent attempts; ``price`` holds USD per input,
     output and cached token of each tier, (3,); ``typical`` the tokens of an attempt before any is
     seen, (3,). Input tokens include cached ones. Tokens are learned and prices applied, so a new
-    price needs no learning.
+    price needs no learning. The verdicts that an answer waits for are part of its attempt; before
+    any is seen after a prefix they cost what they do after all others.
     """
     costs = np.zeros(recent.shape[:2])
+    verdicts = recent[:, :, Stat.VERDICTS_USD]
+    usual = float(verdicts.sum()) / max(float(recent[:, :, Stat.ATTEMPTS].sum()), 1.0)
     for index, prefix in enumerate(arms.prefixes):
         sums, unit = recent[:, index], price[prefix[-1]]
         count = sums[:, Stat.ATTEMPTS]
-        used = fresh(sums[:, Stat.TOKENS_IN : Stat.TOKENS_CACHED + 1]) @ unit
-        guess = COST_COUNT * float(fresh(typical[prefix[-1]]) @ unit)
+        used = fresh(sums[:, Stat.TOKENS_IN : Stat.TOKENS_CACHED + 1]) @ unit + verdicts[:, index]
+        guess = COST_COUNT * (float(fresh(typical[prefix[-1]]) @ unit) + usual)
         common = (float(used.sum()) + guess) / (float(count.sum()) + COST_COUNT)
         costs[:, index] = (used + COST_COUNT * common) / (count + COST_COUNT)
     return costs

@@ -39,6 +39,7 @@ class Stat(IntEnum):
     TOKENS_OUT = 11
     TOKENS_CACHED = 12
     LATENCY_SECONDS = 13
+    VERDICTS_USD = 14  # what models that judged the answers on the way cost, at today's prices
 
 
 STATS = len(Stat)

@@ -55,12 +55,12 @@ def test_a_tally_holds_what_was_done_by_hand(store: DuckDBStore) -> None:
     small, both = PREFIXES.index(("small",)), PREFIXES.index(("small", "frontier"))
     wanted = np.zeros((2, len(PREFIXES), len(Stat)))
     wanted[0, small, [Stat.ATTEMPTS, Stat.FLAGGED]] = 50
-    wanted[0, small, Stat.TOKENS_IN :] = (50 * 100, 50 * 10, 50 * 60, 50.0)
+    wanted[0, small, Stat.TOKENS_IN :] = (50 * 100, 50 * 10, 50 * 60, 50.0, 0)
     wanted[0, both, Stat.ATTEMPTS] = 50
-    wanted[0, both, Stat.TOKENS_IN :] = (50 * 200, 50 * 40, 50 * 50, 100.0)
+    wanted[0, both, Stat.TOKENS_IN :] = (50 * 200, 50 * 40, 50 * 50, 100.0, 0)
     wanted[0, both, Stat.PASSED_W : Stat.PASSED_WQQ + 1] = (1, 1, 0.5, 0.25)
     wanted[1, small, Stat.ATTEMPTS] = 1
-    wanted[1, small, Stat.TOKENS_IN :] = (100, 10, 0, 1.0)
+    wanted[1, small, Stat.TOKENS_IN :] = (100, 10, 0, 1.0, 0)
     wanted[1, small, Stat.PASSED_W : Stat.PASSED_WQQ + 1] = 1
     assert sums == pytest.approx(wanted)
     assert found.usage["frontier"] == pytest.approx([200, 40, 50])

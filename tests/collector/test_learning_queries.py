@@ -52,7 +52,7 @@ def labels(store: DuckDBStore) -> Rows:
 
 
 def everything(store: DuckDBStore) -> list[Rows]:
-    tables = ("attempts", "labels", "excess", "talks")
+    tables = ("attempts", "labels", "excess", "talks", "verdicts")
     return [store.read(f"SELECT * FROM learning_{table} ORDER BY ALL") for table in tables]
 
 
@@ -132,7 +132,7 @@ def test_steps_that_no_share_is_about_teach_nothing(
     store: DuckDBStore, fields: dict[str, Any]
 ) -> None:
     kept(store, chain(1, [SMALL], start_ns=START, **fields), word(1, 1.0, at=START))
-    assert everything(store) == [[], [], [], []]
+    assert everything(store) == [[], [], [], [], []]
 
 
 def test_pins_inform_and_count_for_the_whole_role(store: DuckDBStore) -> None:

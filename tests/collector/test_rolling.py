@@ -24,7 +24,7 @@ OPEN = BEGIN + 2 * HOUR_NS  # the first hour whose facts, and those before them,
 TABLES = (
     "rollups", "rollups_decisions", "rollups_tasks", "rollups_latency", "rollups_latency_hours",
     "rollups_latency_days", "rollups_savings", "learning_attempts", "learning_labels",
-    "learning_excess", "learning_talks",
+    "learning_excess", "learning_talks", "learning_verdicts",
 )  # fmt: skip
 
 

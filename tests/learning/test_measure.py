@@ -33,3 +33,13 @@ def test_before_anything_is_seen_an_attempt_costs_the_typical_one() -> None:
     found = attempt_costs(ARMS, recent=recent, price=PRICE, typical=TYPICAL)
     assert COST_COUNT > 0
     assert found[:, ARMS.prefix_index[("small",)]].tolist() == pytest.approx([0.0022] * 2)
+
+
+def test_what_judges_an_attempt_is_part_of_its_cost_and_expected_where_none_was_made() -> None:
+    recent = np.zeros((1, len(ARMS.prefixes), STATS))
+    small, top = ARMS.prefix_index[("small",)], ARMS.prefix_index[("frontier",)]
+    recent[0, small, [Stat.ATTEMPTS, Stat.VERDICTS_USD]] = 96, 96 * 0.01
+    found = attempt_costs(ARMS, recent=recent, price=PRICE, typical=TYPICAL)
+    # No tokens but those of the four typical attempts, 0.0022 each, of which a cell gets 4 / 100.
+    assert found[0, small] == pytest.approx(0.01 + 4 * (4 * 0.0022 / 100) / 100)
+    assert found[0, top] == pytest.approx(0.0075 + 0.01)  # 1,000 x 3e-6 + 300 x 15e-6
