@@ -20,6 +20,7 @@ from evals.checks import REASON_MAX
 from evals.external import Http, HttpSection, checked_address
 from evals.steps import Step
 from telemetry.clock import Clock
+from telemetry.propagation import WITHIN
 from telemetry.records import Result, Verdict
 
 if TYPE_CHECKING:
@@ -136,7 +137,10 @@ class LlmJudge(Http):
         return await self.within(json.dumps(body).encode())
 
     def addressed(self) -> dict[str, str]:
-        return {**super().addressed(), "x-tierwise-role": self.parameters.role}
+        found = {**super().addressed(), "x-tierwise-role": self.parameters.role}
+        if (within := WITHIN.get()) is not None:
+            found["traceparent"] = within
+        return found
 
     def taken(self, reply: "aiohttp.ClientResponse") -> None:
         self._count(reply.headers.get("x-tierwise-cost-usd"))

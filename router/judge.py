@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from evals.answers import Answer, read_answer
 from evals.assembly import Assembler, assembler
-from evals.checks import AnyCheck, is_slow, run_checks
+from evals.checks import AnyCheck, Checked, is_slow, run_checks
 from evals.slow import is_budgeted
 from evals.steps import Step
 from router.exchange import Exchange, Trial
 from router.policy import Policy
+from telemetry import propagation
 from telemetry.records import Verdict
 
 
@@ -43,7 +44,7 @@ class Judge:
             return None
         clock, meters = self._exchange.gateway.clock, self._exchange.gateway.meters
         began = clock.monotonic()
-        checked = await run_checks(self._checks, answer)
+        checked = await self._checked(answer)
         if any(is_slow(check) for check in self._checks):
             # A slow check is waited for like a provider: that is not our own overhead.
             self._exchange.waited_seconds += clock.monotonic() - began
@@ -56,6 +57,24 @@ class Judge:
         if not checked.verdicts:
             return None
         return checked.overall
+
+    async def _checked(self, answer: Answer) -> Checked:
+        """Ask the checks; what a judge among them spends is told as spent within this step.
+
+        Not so of a shadow run, which is no step: it is over before it began.
+        """
+        exchange = self._exchange
+        if exchange.ended:
+            return await run_checks(self._checks, answer)
+        before = propagation.WITHIN.set(
+            propagation.format_traceparent(
+                exchange.trace_id, exchange.span_id, sampled=exchange.sampled
+            )
+        )
+        try:
+            return await run_checks(self._checks, answer)
+        finally:
+            propagation.WITHIN.reset(before)
 
 
 def disabled_checks(policy: Policy) -> tuple[str, ...]:

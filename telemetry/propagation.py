@@ -6,11 +6,16 @@ own propagators because those build context objects; docs/telemetry.md has both 
 
 import random
 import re
+from contextvars import ContextVar
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 BAGGAGE_BYTES_MAX: Final = 8_192
 BAGGAGE_MEMBERS_MAX: Final = 64
+
+# The step, as a `traceparent`, whose answer waits for the verdict that is asked for now; None where
+# nobody waits.
+WITHIN: Final[ContextVar[str | None]] = ContextVar("tierwise.within", default=None)
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.S)
 _BAGGAGE_KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

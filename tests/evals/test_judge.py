@@ -17,6 +17,7 @@ from evals.gold import Gold, Judged, Ordered, kappa, load_gold, measure, pairs_o
 from evals.judge import LlmJudge, sealed
 from evals.steps import read_step
 from telemetry.errors import CheckCrashed, ConfigError
+from telemetry.propagation import WITHIN
 from telemetry.records import Dialect, Result
 
 RUBRIC = "The answer is the capital of the country that is asked for."
@@ -115,6 +116,19 @@ async def test_a_verdict_is_a_step_of_the_judges_own_role() -> None:
     assert served.seen[0]["model"] == "tierwise/judge"
     assert RUBRIC in served.seen[0]["messages"][0]["content"]
     assert made.spent_usd == pytest.approx(0.01)
+
+
+async def test_a_verdict_that_a_step_waits_for_is_asked_within_that_step() -> None:
+    step = f"00-{1:032x}-{2:016x}-01"
+    async with brain(honest) as served:
+        made = judge_at(served)
+        before = WITHIN.set(step)
+        try:
+            await checked(made, step_answer("Paris"))
+        finally:
+            WITHIN.reset(before)
+        await checked(made, step_answer("Paris"))
+    assert [sent.get("traceparent") for sent in served.headers] == [step, None]
 
 
 async def test_a_score_of_1_to_5_becomes_0_to_1() -> None:

@@ -12,6 +12,7 @@ from evals.steps import Step
 from router.exchange import Exchange
 from router.judge import Judge
 from router.request import ENDPOINTS
+from telemetry import propagation
 from telemetry.clock import ManualClock
 from telemetry.errors import CheckCrashed
 from telemetry.records import Cause, Dialect, Result, Verdict
@@ -127,3 +128,35 @@ async def test_an_answer_that_cannot_be_read_is_still_judged() -> None:
         assert verdict is not None
         assert verdict.result is Result.FAIL
     assert check.heard == [""] * 5
+
+
+class Within:
+    """A slow check that notes within which step it is asked."""
+
+    name, version = "within", "1"
+
+    def __init__(self) -> None:
+        self.seen: list[str | None] = []
+
+    async def judge(self, answer: Answer) -> Verdict:
+        self.seen.append(propagation.WITHIN.get())
+        return Verdict(check=self.name, version=self.version, result=Result.PASS)
+
+    async def close(self) -> None:
+        return
+
+
+async def test_a_check_is_asked_within_the_step_that_waits_for_it() -> None:
+    check = Within()
+    judge, exchange, trial = judge_of(check)
+    await judge.whole(trial, whole(Dialect.CHAT))
+    assert check.seen == [f"00-{exchange.trace_id}-{exchange.span_id}-01"]
+    assert propagation.WITHIN.get() is None
+
+
+async def test_what_judges_a_shadow_run_is_asked_within_no_step() -> None:
+    check = Within()
+    judge, exchange, trial = judge_of(check)
+    exchange.ended = True  # as shadow runs begin
+    await judge.whole(trial, whole(Dialect.CHAT))
+    assert check.seen == [None]
