@@ -13,11 +13,11 @@ from learning.compose import Layout
 from learning.derive import Derived, Settings, Situation, derive
 from learning.explore import exploration
 from learning.tally import STATS, Stat, Tally
-from learning.watch import Alarm, Change, Outcomes, Watch
+from learning.watch import KIND_OF, Alarm, Change, Outcomes, Watch
 from telemetry.learnconfig import CANARY_LABELS
 
 Reference = tuple[Floats, Floats]
-Row = tuple[Ints, Floats, Floats, Floats]  # request numbers, outcomes, low and high references
+Row = tuple[Ints, Floats, Floats, Floats, Ints]  # request numbers, outcomes, low, high, kinds
 
 
 class Tierwise:
@@ -176,8 +176,8 @@ def flag_outcomes(
             flagged = (served.depth > step + 1) | served.flagged
             low, high = known[key]
             role = served.role[made]
-            good = 1.0 - flagged[made]
-            found.append((served.number[made], good, 1 - high[role], 1 - low[role]))
+            good, kinds = 1.0 - flagged[made], np.full_like(role, KIND_OF["P"])
+            found.append((served.number[made], good, 1 - high[role], 1 - low[role], kinds))
     return found
 
 
@@ -196,19 +196,22 @@ def label_outcomes(
                     which = made & wanted
                     low, high = known[path[: step + 1], kind]
                     role = served.role[which]
-                    found.append((served.number[which], served.label[which], low[role], high[role]))
+                    number, label = served.number[which], served.label[which]
+                    kinds = np.full_like(role, KIND_OF[kind])
+                    found.append((number, label, low[role], high[role], kinds))
     return found
 
 
-def in_order(found: list[Row]) -> tuple[Ints, Outcomes]:
+def in_order(rows: list[Row]) -> tuple[Ints, Outcomes]:
     """Request numbers and outcomes in their order; those without a reference are left out."""
-    if not found:
-        nothing = np.zeros(0)
-        return np.zeros(0, dtype=np.int64), Outcomes(values=nothing, low=nothing, high=nothing)
-    number, values, low, high = (np.concatenate(part) for part in zip(*found, strict=True))
+    if not rows:
+        nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
+        return none, Outcomes(values=nothing, low=nothing, high=nothing, kinds=none)
+    number, values, low, high, kinds = (np.concatenate(part) for part in zip(*rows, strict=True))
     order = np.argsort(number, kind="stable")
     order = order[np.isfinite(low[order])]
-    return number[order], Outcomes(values=values[order], low=low[order], high=high[order])
+    found = Outcomes(values=values[order], low=low[order], high=high[order], kinds=kinds[order])
+    return number[order], found
 
 
 def attempts(served: Served, *, layout: Layout, roles: int, weight: Floats | None = None) -> Floats:

@@ -22,12 +22,13 @@ from learning.arms import Arms, Chain, distinct_arms
 from learning.canary import Bools, Canaries, held
 from learning.compose import Layout
 from learning.derive import KNOWN, Derived, Settings, Situation, derive
+from learning.drift import Kind
 from learning.explore import exploration
 from learning.measure import estimates
 from learning.programme import Bound, doubt, margin_of
 from learning.switching import Conversations
 from learning.tally import STATS, Floats, Stat, Tally
-from learning.watch import Outcomes, references
+from learning.watch import KIND_OF, Outcomes, references
 from telemetry.records import Arm, OnFail
 
 CODE = "code"  # the tier of operators' functions
@@ -276,6 +277,7 @@ def watched(
     """
     row_of = {cell: number for number, cell in enumerate(cells)}
     rows: list[tuple[float, float, float]] = []
+    kinds: list[Kind] = []
     origins: list[int] = []
     for number, seen in enumerate(sightings):
         row = row_of.get(seen.cell)
@@ -287,9 +289,12 @@ def watched(
                 low, high = 1.0 - high, 1.0 - low
             if np.isfinite(low[row]):
                 rows.append((value, float(low[row]), float(high[row])))
+                kinds.append(KIND_OF[kind])
                 origins.append(number)
     table = np.array(rows).reshape(-1, 3)
-    return Outcomes(values=table[:, 0], low=table[:, 1], high=table[:, 2]), origins
+    seen_as = np.array(kinds, dtype=np.int64)
+    found = Outcomes(values=table[:, 0], low=table[:, 1], high=table[:, 2], kinds=seen_as)
+    return found, origins
 
 
 def _shown(seen: Sighting, known: References) -> list[tuple[float, str]]:

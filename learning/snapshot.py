@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from learning.drift import FALLS, Detector
+from learning.drift import GAINS, LOSSES, Detector, Stories
 from learning.tally import STATS, Tally
 from learning.watch import Watch
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,8 @@ def load(text: str) -> State:
             demoted=frozenset(str(model) for model in content["demoted"]),
             watches={
                 str(model): Watch(
-                    worse=_detector(wealth["worse"]), better=_detector(wealth["better"])
+                    worse=_detector(wealth["worse"], stories=LOSSES),
+                    better=_detector(wealth["better"], stories=GAINS),
                 )
                 for model, wealth in content["watches"].items()
             },
@@ -82,8 +83,9 @@ def load(text: str) -> State:
         raise ValueError(f"not a learner's state: {error!r}") from error
 
 
-def _detector(values: list[float]) -> Detector:
+def _detector(values: list[float], *, stories: Stories) -> Detector:
     wealth = tuple(float(value) for value in values)
-    if len(wealth) != len(FALLS) or not all(math.isfinite(w) and w >= 0 for w in wealth):
+    count = len(stories.weights)
+    if len(wealth) != count or not all(math.isfinite(w) and w >= 0 for w in wealth):
         raise ValueError(f"a detector's evidence is {values}")
-    return Detector(wealth=wealth)
+    return Detector(stories=stories, wealth=wealth)

@@ -17,9 +17,9 @@ from evals.worlds import made_up
 from learning.arms import ladder_arms
 from learning.compose import Layout
 from learning.derive import Settings
-from learning.drift import Detector
-from learning.observe import Observation, Seen, tally_attempts, tally_labels
+from learning.drift import GAINS, Detector, Kind
 from telemetry.records import Arm, OnFail
+from tests.learning.observations import Observation, Seen, tally_attempts, tally_labels
 
 DRIFT = Path(os.environ.get("TIERWISE_DATA", "../shared/data")) / "drift.parquet"
 
@@ -149,8 +149,11 @@ def test_a_real_model_that_changed_behind_its_name_is_noticed() -> None:
         before = 1 - rng.choice(march, 500)
         after = 1 - rng.choice(june, 3_000)
         low = 1 - march.mean() - 0.01
-        detector, early = Detector().watch(before, means=np.full(500, low))
+        whole = np.full(3_000, Kind.WHOLE, dtype=np.int64)
+        detector, early = Detector(stories=GAINS).watch(
+            before, means=np.full(500, low), kinds=whole[:500]
+        )
         assert early is None
-        _, found = detector.watch(after, means=np.full(3_000, low))
+        _, found = detector.watch(after, means=np.full(3_000, low), kinds=whole)
         delays.append(3_001 if found is None else found + 1)
     assert np.median(delays) <= 160  # the model got better: .53 to .76

@@ -8,11 +8,11 @@ import pytest
 
 from learning.arms import ladder_arms
 from learning.canary import Bools, Canaries, held, labels_used
-from learning.observe import Observation, Seen, tally_labels
 from learning.programme import Solution
 from learning.rolewise import SETTINGS, Standing, aim
 from learning.tally import Tally
 from telemetry.records import Arm, OnFail
+from tests.learning.observations import Observation, Seen, tally_labels
 from tests.learning.test_rolewise import CELLS, NOTHING, case, small_share, taught
 
 ARMS = ladder_arms(("small", "mid", "top"))

@@ -4,8 +4,8 @@ import pytest
 from learning.arms import ladder_arms
 from learning.compose import Layout
 from learning.derive import Derived, Settings, Situation, derive, role_mix
-from learning.observe import Observation, Seen, tally_attempts, tally_labels
 from learning.tally import Tally, merged
+from tests.learning.observations import Observation, Seen, tally_attempts, tally_labels
 
 TIERS = ("small", "frontier")
 LAYOUT = Layout(arms=ladder_arms(TIERS))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from learning.arms import Arms
-from learning.observe import Observation, Seen, tally_attempts, tally_labels
 from learning.rolewise import (
     SETTINGS,
     Aim,
@@ -20,6 +19,7 @@ from learning.rolewise import (
 )
 from learning.tally import STATS, Stat, Tally
 from telemetry.records import Arm, OnFail
+from tests.learning.observations import Observation, Seen, tally_attempts, tally_labels
 
 TIERS = ("small", "frontier")
 TOP = Arm(tier="frontier", on_fail=OnFail.ACCEPT)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from learning.drift import Detector
-from learning.observe import Observation, Seen, tally_attempts, tally_labels
 from learning.snapshot import State, dump, load
 from learning.watch import Watch
+from tests.learning.observations import Observation, Seen, tally_attempts, tally_labels
 
 
 def state() -> State:
@@ -15,7 +15,9 @@ def state() -> State:
         Observation(cell="a", attempts=(Seen(tier="small", flagged=False),), label=1 / 3),
         Observation(cell="b", attempts=(Seen(tier="small", flagged=True),), label=0.1),
     ]
-    moved, _ = Detector().watch(np.array([0.0, 1.0]), means=np.array([0.9, 0.9]))
+    moved, _ = Detector().watch(
+        np.array([0.0, 1.0]), means=np.array([0.9, 0.9]), kinds=np.array([0, 2])
+    )
     return State(
         epoch=7,
         tally=tally_attempts(rows, epoch=6) + tally_labels(rows, epoch=7),

@@ -1,12 +1,14 @@
 import numpy as np
 
 from learning.components import Estimate
+from learning.drift import Kind
 from learning.watch import Change, Outcomes, Watch, references
 
 
 def stream(mean: float, count: int, *, low: float, high: float) -> Outcomes:
     values = (np.random.default_rng(5).random(count) < mean).astype(float)
-    return Outcomes(values=values, low=np.full(count, low), high=np.full(count, high))
+    kinds = np.full(count, Kind.WHOLE, dtype=np.int64)
+    return Outcomes(values=values, low=np.full(count, low), high=np.full(count, high), kinds=kinds)
 
 
 def test_a_fall_is_told_from_a_rise() -> None:
@@ -32,11 +34,11 @@ def test_an_alarm_starts_both_detectors_again() -> None:
 
 def test_references_wait_until_enough_was_seen() -> None:
     estimate = Estimate(
-        mean=np.array([0.8, 0.9]), own=np.array([0.03, 0.04]), common=np.array([0.0, 0.0])
+        mean=np.array([0.8, 0.9]), own=np.array([0.03, 0.05]), common=np.array([0.04, 0.12])
     )
     low, _ = references(estimate, count=np.array([40.0, 40.0]))
     assert np.isnan(low).all()
     low, high = references(estimate, count=np.array([100.0, 100.0]))
-    pooled = np.hypot(0.015, 0.02)
-    assert np.allclose(low, np.array([0.8, 0.9]) - pooled - 0.01)
-    assert np.allclose(high, np.array([0.8, 0.9]) + pooled + 0.01)
+    doubt = np.array([0.05, 0.13])  # 3, 4, 5 and 5, 12, 13
+    assert np.allclose(low, np.array([0.8, 0.9]) - doubt)
+    assert np.allclose(high, np.array([0.8, 0.9]) + doubt)

@@ -1,12 +1,11 @@
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.observe import Observation, Seen, outcomes, tally_attempts, tally_labels
 from learning.tally import Stat, merged
+from tests.learning.observations import Observation, Seen, tally_attempts, tally_labels
 
 
 def seen(
@@ -54,19 +53,6 @@ def test_the_order_of_outcomes_does_not_change_their_sums(order: Any) -> None:
     ]
     shuffled = merged(tally_labels([rows[index]], epoch=1) for index in order)
     assert shuffled.epochs[1] == pytest.approx(tally_labels(rows, epoch=1).epochs[1])
-
-
-def test_detectors_see_unflagged_as_good_and_labels_as_they_are() -> None:
-    known: dict[tuple[tuple[str, ...], str], Any] = {
-        (("small",), "P"): (np.array([0.2]), np.array([0.3])),
-        (("small",), "U"): (np.array([0.8]), np.array([0.9])),
-    }
-    rows = [seen(("small", False), label=0.5), seen(("small", True), label=0.1)]
-    found = outcomes(rows, tier="small", cells=("a",), known=known)
-    # flags: 1 - P lies in .7 .. .8;  the flagged answer's label has no reference
-    assert found.values.tolist() == [1.0, 0.5, 0.0]
-    assert found.low.tolist() == pytest.approx([0.7, 0.8, 0.7])
-    assert found.high.tolist() == pytest.approx([0.8, 0.9, 0.8])
 
 
 def test_impossible_observations_are_refused() -> None:

@@ -1,13 +1,12 @@
-"""One decision's outcome as evidence: which prefixes it informs and what it says of them."""
+"""Evidence for tests: the outcomes of single decisions, and the sums that they make."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from learning.arms import Chain
 from learning.tally import STATS, Floats, Stat, Tally
-from learning.watch import Outcomes
 
 LABEL_WEIGHT_MAX = 100.0  # a label with a smaller chance than 1 % counts as one of 1 %
 
@@ -90,37 +89,3 @@ def _tally(rows: Mapping[tuple[str, Chain], Floats], *, epoch: int) -> Tally:
     for (cell, prefix), values in rows.items():
         sums[cells.index(cell), prefixes.index(prefix)] = values
     return Tally(cells=cells, prefixes=prefixes, epochs={epoch: sums})
-
-
-References = Mapping[tuple[Chain, str], tuple[Floats, Floats]]
-
-
-def outcomes(
-    observations: Sequence[Observation], *, tier: str, cells: Sequence[str], known: References
-) -> Outcomes:
-    """What a tier's detectors should see, in the observations' order.
-
-    ``known`` holds low and high reference means per cell (as ``cells`` orders them) of every
-    component; an observation without a reference is left out.
-    """
-    index = {cell: number for number, cell in enumerate(cells)}
-    rows: list[tuple[float, float, float]] = []
-    for seen in observations:
-        row = index.get(seen.cell)
-        if row is None:
-            continue
-        for end, attempt in enumerate(seen.attempts, start=1):
-            if attempt.tier != tier:
-                continue
-            prefix = seen.path[:end]
-            if (prefix, "P") in known:
-                low, high = known[prefix, "P"]
-                rows.append((1.0 - attempt.flagged, 1 - float(high[row]), 1 - float(low[row])))
-            if end == len(seen.attempts) and seen.label is not None:
-                kind = "D" if (prefix, "D") in known else ("B" if attempt.flagged else "U")
-                if (prefix, kind) in known:
-                    low, high = known[prefix, kind]
-                    rows.append((seen.label, float(low[row]), float(high[row])))
-    table = np.array(rows).reshape(-1, 3)
-    table = table[np.isfinite(table).all(axis=1)]
-    return Outcomes(values=table[:, 0], low=table[:, 1], high=table[:, 2])
