@@ -1,7 +1,7 @@
 """From evidence to probabilities: estimate, compose, explore, allow for selection, solve, damp."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import chdtri
@@ -12,14 +12,13 @@ from learning.compose import Composed, Layout, compose
 from learning.explore import exploration
 from learning.margins import selection
 from learning.measure import attempt_costs, estimates
-from learning.programme import Bound, Programme, Solution, doubt, solve
+from learning.programme import Bound, Programme, Solution, solve
 from learning.switching import Conversations, switching
 from learning.tally import Floats, Tally
+from learning.unproven import Caution, cautious
 from learning.usage import recent_usage
 from learning.watch import references
 
-KNOWN = 2.5  # deviations by which a mix must miss the floor to be known to miss it
-UNREACHABLE = 2.0  # a floor above every quality: solve for the best lower bound
 MOVED = 1e-6  # chance of taking a steady role mix for one that moved
 
 Bools = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
@@ -127,6 +126,7 @@ def derive(
         base=base,
         worth=0.0 if previous is None else previous.solution.price_of_quality,
         stopped=_stopped(layout, situation, previous=previous, settings=settings),
+        caution=_caution(tally, situation=situation, settings=settings),
         settings=settings,
         rng=rng,
     )
@@ -200,6 +200,7 @@ def _solve(  # noqa: PLR0913 - the parts of one programme
     base: Floats,
     worth: float,
     stopped: Bools | None,
+    caution: Caution,
     settings: Settings,
     rng: np.random.Generator,
 ) -> Solution:
@@ -243,34 +244,17 @@ def _solve(  # noqa: PLR0913 - the parts of one programme
     solution = solve(programme, near=base)
     if solution.proven:
         return solution
-    return _unproven(programme, floor=situation.floor, base=base, settings=settings)
+    return cautious(programme, caution=caution, near=base)
 
 
-def _unproven(programme: Programme, *, floor: float, base: Floats, settings: Settings) -> Solution:
-    """The best cautious mix while nothing is proven, with exploration cut to what can be spared."""
-    arms, weights, least = programme.arms, programme.weights, programme.least
-    lower = np.where(programme.allowed, arms.quality - settings.z * arms.deviation, -np.inf)
-    best = arms.quality[np.arange(len(weights)), lower.argmax(axis=1)]
-    risk = weights[:, None] * least * np.maximum(best[:, None] - arms.quality, 0.0)
-    spare = max(float(weights @ best) - floor, 0.0) + settings.spare * floor
-    scale = min(1.0, spare / max(float(risk.sum()), 1e-12))
-    cautious = replace(
-        programme,
-        floor=UNREACHABLE,
-        least=least * scale,
-        bound=Bound(z=settings.unproven_z, tolerance=programme.bound.tolerance),
+def _caution(tally: Tally, *, situation: Situation, settings: Settings) -> Caution:
+    """How far to go while nothing is proven, by how many requests were ever asked."""
+    return Caution(
+        z=settings.unproven_z,
+        spare=settings.spare * situation.floor,
+        floor=situation.floor,
+        asked=float(tally.mix(half_life=np.inf).sum()),
     )
-    found = solve(cautious, near=base)
-    size, _ = doubt(arms, shares=found.shares, weights=weights)
-    if found.quality + KNOWN * size >= floor:
-        return found
-    # What looks best is known to miss the floor. The top tier, the last arm, may be unknown for
-    # want of traffic: it is served until it is known to miss the floor as well.
-    upper = arms.quality[:, -1] + settings.z * arms.deviation[:, -1]
-    up = programme.allowed[:, -1] & (upper >= floor)
-    allowed = programme.allowed.copy()
-    allowed[up, :-1] = False
-    return solve(replace(cautious, allowed=allowed), near=base)
 
 
 def _damped(

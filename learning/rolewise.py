@@ -21,13 +21,14 @@ import numpy as np
 from learning.arms import Arms, Chain, distinct_arms
 from learning.canary import Bools, Canaries, held
 from learning.compose import Layout
-from learning.derive import KNOWN, Derived, Settings, Situation, derive
+from learning.derive import Derived, Settings, Situation, derive
 from learning.drift import Kind
 from learning.explore import exploration
 from learning.measure import estimates
 from learning.programme import Bound, doubt, margin_of
 from learning.switching import Conversations
 from learning.tally import STATS, Floats, Stat, Tally
+from learning.unproven import KNOWN
 from learning.watch import KIND_OF, Outcomes, references
 from telemetry.records import Arm, OnFail
 
