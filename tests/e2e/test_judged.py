@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
 from collector.duckdb_store import DuckDBStore
 from collector.evidence import Archive, Scope
@@ -39,6 +41,16 @@ graded_share_min = 0.01
 """
 USD = {"standin-small": (0.1e-6, 0.4e-6), "standin-mid": (1e-6, 4e-6)}
 STEPS = 4
+
+
+def ask_streamed(gateway: int, role: str) -> None:
+    """Take one streamed step to its end."""
+    client = OpenAI(base_url=f"http://127.0.0.1:{gateway}/v1", api_key="any", max_retries=0)
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello"}]
+    with client.chat.completions.create(
+        model=f"tierwise/{role}", messages=messages, stream=True
+    ) as stream:
+        assert list(stream)
 
 
 def roles(console: int) -> dict[str, int]:
@@ -101,8 +113,8 @@ def test_the_bill_of_a_judge_that_steps_wait_for_is_part_of_an_attempts_cost(
     (tmp_path / "policy.toml").write_text(POLICY.format(gateway=url))
     with tierwise(tmp_path, "serve", gateway, ports):
         eventually(lambda: get(gateway, "/readyz"), lambda _: True)
-        for _ in range(STEPS):
-            ask(gateway, "worker")
+        for number in range(STEPS):
+            (ask if number % 2 else ask_streamed)(gateway, "worker")
         eventually(
             lambda: roles(ports.console),
             lambda found: (found.get("worker"), found.get("judge")) == (STEPS, STEPS),
