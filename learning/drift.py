@@ -102,7 +102,7 @@ class Detector:
         starts again from nothing and the outcomes after it are not looked at.
         """
         wealth = np.array(self.wealth)
-        safe = np.clip(means, 1.0 - REFERENCE_MAX, REFERENCE_MAX)
+        safe = np.clip(means, 0.0, REFERENCE_MAX)  # lower, never higher: each bet stays fair
         for start in range(0, len(outcomes), CHUNK):
             part, mean = outcomes[start : start + CHUNK], safe[start : start + CHUNK]
             falls = self.stories.falls[:, kinds[start : start + CHUNK]]

@@ -124,6 +124,12 @@ def test_a_handful_of_wrong_answers_of_a_perfect_role_is_no_alarm() -> None:
     assert alarm is None
 
 
+def test_what_never_happens_where_nothing_was_expected_is_no_evidence() -> None:
+    detector, alarm = watch(Detector(stories=GAINS), np.zeros(50_000), means=np.zeros(50_000))
+    assert alarm is None
+    assert detector.evidence == pytest.approx(50_000)  # one for each moment, and nothing won
+
+
 def test_graded_scores_at_their_mean_do_not_alarm() -> None:
     values = np.random.default_rng(0).uniform(0.7, 0.9, 200_000)
     _, alarm = watch(Detector(), values, means=np.full(len(values), 0.79))
