@@ -100,12 +100,8 @@ def derive(
     """
     total = tally.total(half_life=settings.half_life, since=situation.since)
     recent = recent_usage(tally, half_life=settings.cost_half_life, since=situation.since)
-    table = [layout.arms.chains[arm][0] for arm in situation.declared.tolist()]
     measured = estimates(
-        layout,
-        total=total,
-        floor=situation.floor,
-        declared={tier: table.count(tier) / len(table) for tier in layout.arms.tiers},
+        layout, total=total, floor=situation.floor, declared=_starts(layout, situation)
     )
     base = _declared(situation) if previous is None else previous.solution.shares
     lost = _switching(layout, situation)
@@ -162,6 +158,12 @@ def role_mix(tally: Tally, *, settings: Settings) -> Floats:
     if float(excess.sum()) > chdtri(max(len(weights) - 1, 1), MOVED):
         weights = (recent + 1.0) / (recent + 1.0).sum()
     return np.asarray(weights)
+
+
+def _starts(layout: Layout, situation: Situation) -> dict[str, float]:
+    """The share of the roles that the declared table starts on each tier."""
+    table = [layout.arms.chains[arm][0] for arm in situation.declared.tolist()]
+    return {tier: table.count(tier) / len(table) for tier in layout.arms.tiers}
 
 
 def _switching(layout: Layout, situation: Situation) -> Floats:

@@ -100,10 +100,10 @@ def solve(programme: Programme, *, near: Floats | None = None) -> Solution:
     roles, count = programme.arms.quality.shape
     start = near if near is not None else np.full((roles, count), 1.0 / count)
     goals = _reachable_role_floors(programme)
-    found = _cut(programme, floor=programme.floor, role_floors=goals, start=start, cuts=CUTS_MAX)
+    found = _cut(programme, floor=programme.floor, role_floors=goals, start=start)
     if found is not None:
         return _solution(programme, found, floor=programme.floor, proven=True)
-    best = _cut(programme, floor=None, role_floors=goals, start=start, cuts=CAUTIOUS_CUTS)
+    best = _cut(programme, floor=None, role_floors=goals, start=start)
     assert best is not None, "the programme without an overall floor has a solution"
     reached = _lower_bound(programme, best[0])
     if reached >= programme.floor:  # the tangents had not closed in yet: the floor can be met
@@ -152,12 +152,7 @@ def _reachable_role_floors(programme: Programme) -> Floats | None:
 
 
 def _cut(
-    programme: Programme,
-    *,
-    floor: float | None,
-    role_floors: Floats | None,
-    start: Floats,
-    cuts: int,
+    programme: Programme, *, floor: float | None, role_floors: Floats | None, start: Floats
 ) -> tuple[Floats, float] | None:
     """Shares and the price of quality; None when the floor is out of reach.
 
@@ -169,11 +164,10 @@ def _cut(
     scale = max(float(arms.cost.max()), 1e-300)
     margins = 1 + (roles if role_floors is not None else 0)
     objective = _objective(programme, margins=margins, cheapest=floor is not None)
-    rows, limits = [], []
+    fixed, limits = [], []
     if floor is not None:
-        rows.append(_row(-weighted, margins=margins, at=0))
+        fixed.append(csr_array(_row(-weighted, margins=margins, at=0)[None, :]))
         limits.append(-floor)
-    fixed = [csr_array(np.array(rows))] if rows else []
     if role_floors is not None:
         fixed.append(_role_rows(-arms.quality, margins=margins, sign=1.0))
         limits.extend((-role_floors).tolist())
@@ -181,7 +175,7 @@ def _cut(
     equal = csr_array(np.hstack([choose, np.zeros((roles, margins))]))
     bounds = _box(programme, margins=margins)
     point, result = start, None
-    for _ in range(cuts):
+    for _ in range(CAUTIOUS_CUTS if floor is None else CUTS_MAX):
         size, slope = doubt(arms, shares=point, weights=weights)
         cut = _row(programme.bound.z * slope.ravel(), margins=margins, at=0, sign=-1.0)
         fixed.append(csr_array(cut[None, :]))
