@@ -148,8 +148,9 @@ class Command(External):
         try:
             # Not isinstance: the transports of uvloop are no subclasses.
             stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
-            stdin.write(content)
-            stdin.close()
+            with contextlib.suppress(RuntimeError):  # uvloop, when the program has ended already
+                stdin.write(content)
+                stdin.close()
             await talk.said
         finally:
             # The whole group, even after the program's own end: it may have left others behind.

@@ -1,8 +1,8 @@
 """The loop in view: a policy that learns, a model that breaks, alarms, and the way back.
 
 One role, graded answer by answer, declared at the frontier. The learner finds the cheap tier; that
-tier silently gets worse and the learner leaves it; it recovers and is found again; at last it
-becomes wordy, and the bill alarms.
+tier silently gets worse and the learner leaves it; it recovers and is found again; at last every
+model becomes wordy, and the bill alarms.
 """
 
 import asyncio
@@ -40,7 +40,10 @@ STANDIN: Final = "standin-small"
 GRADER: Final = "back-office"
 WORSE: Final[dict[str, Any]] = {STANDIN: {"right": {"classify": 0.1}}}
 WELL: Final[dict[str, Any]] = {STANDIN: {"right": {"classify": 0.92}}}
-WORDY: Final[dict[str, Any]] = {STANDIN: {"reasoning_tokens": {"classify": 5_000}}}
+# All of them, as after a change of the prompt: from one alone the learner would turn away in time.
+WORDY: Final[dict[str, Any]] = {
+    f"standin-{tier}": {"reasoning_tokens": {"classify": 5_000}} for tier in TIERS
+}
 
 POLICY: Final = f"""
 [roles.{ROLE}]
@@ -146,7 +149,7 @@ PARTS: Final = (
         seconds_max=90,
     ),
     Part(
-        name="small thinks aloud", skills=WORDY,
+        name="every model thinks aloud", skills=WORDY,
         until=lambda run: run.hook.fired("CostHigh", ROLE), seconds_max=45,
     ),
 )  # fmt: skip
