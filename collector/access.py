@@ -17,7 +17,8 @@ from telemetry.errors import ConfigError
 
 LOCAL: Final = "local"  # the author of changes made without keys, from the collector's machine
 ANYBODY: Final = "anybody"
-# What to do where the senders' token was wanted and another word, or none, came.
+# What is said where the senders' token was wanted and another word, or none, came; what to do.
+STRANGER: Final = "this is not the collector's token"
 TOKEN: Final = "send what the collector's token_env holds, as Authorization: Bearer TOKEN"
 
 

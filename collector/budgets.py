@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from collector.access import TOKEN, Access
+from collector.access import STRANGER, TOKEN, Access
 from collector.refusals import envelope
 from telemetry.clock import Clock
 from telemetry.errors import ApiError
@@ -363,8 +363,7 @@ def budget_routes(*, path: Path, clock: Clock, access: Access) -> APIRouter:
     @routes.post(PATH)
     async def lease(request: Request) -> Response:
         if not access.allows(request.headers.get("authorization", "").encode()):
-            told = ApiError("this is not the collector's token", hint=TOKEN)
-            return _refused(401, "unknown_key", told)
+            return _refused(401, "unknown_key", ApiError(STRANGER, hint=TOKEN))
         length = request.headers.get("content-length", "")
         if not length.isdigit() or int(length) > BODY_BYTES_MAX:
             told = ApiError(

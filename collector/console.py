@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
 from collector import queries
-from collector.access import TOKEN, Access
+from collector.access import STRANGER, TOKEN, Access
 from collector.budgets import budget_routes
 from collector.control import Control
 from collector.decode import BadBody
@@ -33,7 +33,7 @@ from collector.quota import Quota
 from collector.refusals import Refusal, body_of, envelope
 from collector.rows import EvaluationRow
 from collector.scoreboard import scoreboard
-from collector.store import Store, StoreError, StoreRefused
+from collector.store import Store, StoreError, StoreRefused, own_fault
 from telemetry.clock import Clock
 from telemetry.errors import ApiError
 from telemetry.nearest import nearest_name
@@ -46,7 +46,6 @@ KINDS: Final = {
     401: "unauthorized", 429: "rate_limited", 500: "internal", 503: "overloaded",
 }  # fmt: skip
 FIELDS: Final = "docs/collector.md says what each route takes"
-LOG: Final = "the collector's log has the details; please report it"
 # What people send to the console though another port of ours takes it, by the path's end.
 ELSEWHERE: Final = dict.fromkeys(
     ("/v1/traces", "/v1/logs", "/v1/metrics"),
@@ -144,9 +143,8 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> JSONResponse:  # the server logs it
-        return _refused(
-            500, "internal", f"a fault of the collector's own: {error!r:.200}", hint=LOG
-        )
+        fault = own_fault(error)
+        return _refused(500, "internal", fault.message, hint=fault.hint)
 
 
 def _faults(found: Sequence[Any]) -> str:
@@ -238,8 +236,7 @@ def _add_feedback(app: FastAPI, parts: Parts) -> None:
     async def feedback(body: Feedback, request: Request) -> JSONResponse:
         authorization = request.headers.get("authorization", "").encode()
         if authorization and parts.access.required and not parts.access.allows(authorization):
-            said = "this is not the collector's token"
-            return _refused(401, "unknown_key", said, hint=TOKEN)
+            return _refused(401, "unknown_key", STRANGER, hint=TOKEN)
         authenticated = parts.access.required and bool(authorization)
         try:
             row = feedback_row(

@@ -12,7 +12,7 @@ from typing import Final
 import duckdb
 
 from collector import queries
-from collector.store import StoreError, StoreLocked, StoreUnavailable, remedy
+from collector.store import StoreError, StoreLocked, StoreUnavailable, own_fault, remedy
 
 TRY_SECONDS_FIRST: Final = 0.25  # after a try to open it anew failed, doubled each time
 TRY_SECONDS_MAX: Final = 30.0
@@ -159,10 +159,7 @@ def worded(error: Exception) -> StoreUnavailable:
         return StoreUnavailable(error.message, hint=error.hint)
     if isinstance(error, duckdb.Error):
         return StoreUnavailable(first_line(error), hint=remedy(str(error)))
-    return StoreUnavailable(
-        f"a fault of the collector's own: {error!r:.200}",
-        hint="its log has the details; please report it",
-    )
+    return own_fault(error)
 
 
 def hopeless(error: Exception) -> bool:

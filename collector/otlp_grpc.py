@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration  # type: ignore[import-untyped
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
-from collector.access import TOKEN, Access
+from collector.access import STRANGER, TOKEN, Access
 from collector.decode import BadBody
 from collector.gunzip import TooLarge
 from collector.intake import Busy, Export, Intake, Signal
@@ -36,7 +36,7 @@ class _Service:
     async def export(self, body: bytes, context: Any) -> bytes:
         metadata = dict(context.invocation_metadata() or ())
         if not self._access.allows(str(metadata.get("authorization", "")).encode()):
-            told = f"this is not the collector's token; {TOKEN}"
+            told = f"{STRANGER}; {TOKEN}"
             await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, told)
         try:
             accepted = await self._intake.take(Export(signal=self._signal, body=body))

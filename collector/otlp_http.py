@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from collector.access import TOKEN, Access
+from collector.access import STRANGER, TOKEN, Access
 from collector.decode import BadBody
 from collector.gunzip import TooLarge
 from collector.intake import Accepted, Busy, Export, Intake, Signal
@@ -104,7 +104,7 @@ class OtlpHttp:
         if scope["method"] != "POST":
             raise _Refused(405, f"not a POST but {scope['method']}", hint="POST an OTLP export")
         if not self._access.allows(headers.get(b"authorization", b"")):
-            raise _Refused(401, "this is not the collector's token", hint=TOKEN)
+            raise _Refused(401, STRANGER, hint=TOKEN)
         if kind not in (PROTOBUF, JSON):
             raise _Refused(415, f"content type {kind[:100]!r}", hint=f"send {PROTOBUF} or {JSON}")
         encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()

@@ -143,6 +143,14 @@ def sql_hint(text: str) -> str:
     return SQL_HELP if guess is None else f"{SQL_HELP}; {guess[:300]}"
 
 
+def own_fault(error: Exception) -> StoreUnavailable:
+    """Return an error that nobody foresaw, as those who wait are told it."""
+    return StoreUnavailable(
+        f"a fault of the collector's own: {error!r:.200}",
+        hint="the collector's log has the details; please report it",
+    )
+
+
 def remedy(text: str) -> str:
     """Return what a person can do about an engine's error, as far as its text tells."""
     if "No space left" in text:

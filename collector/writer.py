@@ -11,7 +11,7 @@ from typing import Final
 
 from collector.meters import Meters
 from collector.rows import Batch
-from collector.store import Store, StoreError, StoreRefused, StoreUnavailable
+from collector.store import Store, StoreError, StoreRefused, StoreUnavailable, own_fault
 from telemetry.clock import Clock
 
 ROWS_PER_COMMIT: Final = 4_096
@@ -214,8 +214,7 @@ class Writer:
         """Tell what failed; return it as those who wait are told it."""
         if not isinstance(error, StoreError):
             log.error("%s failed by a fault of the collector's own", work, exc_info=error)
-            own = f"a fault of the collector's own: {error!r:.200}"
-            error = StoreUnavailable(own, hint="its log has the details; please report it")
+            error = own_fault(error)
         self._meters.store_errors.labels(work).inc()
         self._meters.store_up.set(0)
         if self._trouble is None or not self._trouble.endswith(str(error)):  # said once

@@ -8,9 +8,9 @@ from evals.replay import Brief, News
 from evals.simulate import Served
 from evals.worlds import Floats, Ints
 from learning.arms import Arms, Chain
-from learning.canary import Canaries, held, labels_used
+from learning.canary import Canaries, labels_used
 from learning.compose import Layout
-from learning.derive import Derived, Settings, Situation, derive
+from learning.derive import Derived, Settings, Situation, derive, stopped
 from learning.explore import exploration
 from learning.tally import STATS, Stat, Tally
 from learning.watch import KIND_OF, Alarm, Change, Outcomes, Watch
@@ -115,12 +115,11 @@ class Tierwise:
             price_of_quality=worth if worth > 0 else 5.0 * float(arms.cost.max()),
             budget=settings.budget,
             alive=[(path[0], probed.get(path[0], settings.trickle)) for path in self._brief.chains],
-            held=held(
+            held=stopped(
                 self._layout.arms,
-                canaries=self._canaries(),
-                declared=self._brief.declared,
-                before=previous.solution,
-                explored_max=settings.budget + settings.probe,
+                self._situation(),
+                previous=previous,
+                settings=settings,
             ),
         )
 
@@ -136,26 +135,29 @@ class Tierwise:
         usable = [not self._absent.intersection(path) for path in self._brief.chains]
         return np.tile(np.array(usable), (len(self._brief.role_names), 1))
 
-    def _derive(self, previous: Derived | None) -> Derived:
+    def _situation(self) -> Situation:
+        """What is known outside the evidence by now."""
         brief = self._brief
         token = np.array([0.0, 1.0, 0.0])  # the world's usage stands as output tokens
+        return Situation(
+            floor=brief.floors.overall,
+            role_floors=brief.floors.roles,
+            declared=brief.declared,
+            allowed=self._allowed(),
+            price={tier: token * price for tier, price in self._price.items()},
+            typical={
+                tier: token * cost for tier, cost in zip(brief.tiers, brief.tier_cost, strict=True)
+            },
+            since=self._since,
+            demoted=frozenset(self._demoted),
+            canaries=self._canaries(),
+        )
+
+    def _derive(self, previous: Derived | None) -> Derived:
         return derive(
             self._layout,
             tally=self._tally,
-            situation=Situation(
-                floor=brief.floors.overall,
-                role_floors=brief.floors.roles,
-                declared=brief.declared,
-                allowed=self._allowed(),
-                price={tier: token * price for tier, price in self._price.items()},
-                typical={
-                    tier: token * cost
-                    for tier, cost in zip(brief.tiers, brief.tier_cost, strict=True)
-                },
-                since=self._since,
-                demoted=frozenset(self._demoted),
-                canaries=self._canaries(),
-            ),
+            situation=self._situation(),
             previous=previous,
             settings=self._settings,
             rng=np.random.default_rng(self._epoch),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtri
 
-from learning.arms import Chain
+from learning.arms import Arms, Chain
 from learning.canary import Canaries, held
 from learning.compose import Composed, Layout, compose
 from learning.explore import exploration
@@ -121,7 +121,7 @@ def derive(
         situation=situation,
         base=base,
         worth=0.0 if previous is None else previous.solution.price_of_quality,
-        stopped=_stopped(layout, situation, previous=previous, settings=settings),
+        stopped=stopped(layout.arms, situation, previous=previous, settings=settings),
         caution=_caution(tally, situation=situation, settings=settings),
         settings=settings,
         rng=rng,
@@ -173,12 +173,15 @@ def _switching(layout: Layout, situation: Situation) -> Floats:
     return switching(situation.conversations, chains=layout.arms.chains, price=situation.price)
 
 
-def _stopped(
-    layout: Layout, situation: Situation, *, previous: Derived | None, settings: Settings
+def stopped(
+    arms: Arms, situation: Situation, *, previous: Derived | None, settings: Settings
 ) -> Bools | None:
-    """Arms (roles, arms) of new models that exploration buys no more steps for."""
+    """Arms (roles, arms) of new models that exploration buys no more steps for; None: none is new.
+
+    ``previous`` holds the last mix, None before the first.
+    """
     return held(
-        layout.arms,
+        arms,
         canaries=situation.canaries,
         declared=situation.declared,
         before=None if previous is None else previous.solution,

@@ -19,9 +19,9 @@ from enum import StrEnum
 import numpy as np
 
 from learning.arms import Arms, Chain, distinct_arms
-from learning.canary import Bools, Canaries, held
+from learning.canary import Bools, Canaries
 from learning.compose import Layout
-from learning.derive import Derived, Settings, Situation, derive
+from learning.derive import Derived, Settings, Situation, derive, stopped
 from learning.drift import Kind
 from learning.explore import exploration
 from learning.measure import estimates
@@ -165,16 +165,10 @@ def aim(tally: Tally, case: Case, *, settings: Settings = SETTINGS) -> Aim:
     declared = np.zeros(situation.allowed.shape)
     declared[:, index] = 1.0
     standing = _standing(found, declared, floor=case.floor)
-    stopped = held(
-        case.arms,
-        canaries=situation.canaries,
-        declared=situation.declared,
-        before=found.solution,
-        explored_max=settings.budget + settings.probe,
-    )
+    off = stopped(case.arms, situation, previous=found, settings=settings)
     shares = found.solution.shares
     if standing is Standing.UNPROVEN:
-        shares = _explored(found, declared, stopped=stopped, case=case, settings=settings)
+        shares = _explored(found, declared, off=off, case=case, settings=settings)
     elif standing is Standing.PROVEN and found.solution.price_of_quality <= 0.0:
         shares = _saved(found, settings=settings)
     total = tally.total(half_life=settings.half_life, since=case.since)
@@ -190,15 +184,15 @@ def aim(tally: Tally, case: Case, *, settings: Settings = SETTINGS) -> Aim:
             prefix: float(total[:, at, [Stat.PASSED_W, Stat.FAILED_W]].sum())
             for prefix, at in case.arms.prefix_index.items()
         },
-        stopped=_stopped_tiers(case, stopped),
+        stopped=_stopped_tiers(case, off),
     )
 
 
-def _stopped_tiers(case: Case, stopped: Bools | None) -> frozenset[str]:
-    """The new tiers that exploration buys no steps for somewhere, of arms (cells, arms)."""
-    if stopped is None:
+def _stopped_tiers(case: Case, arms: Bools | None) -> frozenset[str]:
+    """The new tiers that exploration buys no steps for somewhere; ``arms`` is (cells, arms)."""
+    if arms is None:
         return frozenset()
-    off = [case.arms.chains[arm] for arm in np.flatnonzero(stopped.any(axis=0)).tolist()]
+    off = [case.arms.chains[arm] for arm in np.flatnonzero(arms.any(axis=0)).tolist()]
     spent = {tier for tier, used in case.canaries.items() if used >= case.canary_labels}
     return frozenset(tier for tier in spent if any(tier in path for path in off))
 
@@ -357,7 +351,7 @@ def _saved(found: Derived, *, settings: Settings) -> Floats:
 
 
 def _explored(
-    found: Derived, declared: Floats, *, stopped: Bools | None, case: Case, settings: Settings
+    found: Derived, declared: Floats, *, off: Bools | None, case: Case, settings: Settings
 ) -> Floats:
     """The declared table, less what may be explored without breaking the floor."""
     arms, worth = found.arms, found.solution.price_of_quality
@@ -371,7 +365,7 @@ def _explored(
             (path[0], settings.probe if path[0] in case.demoted else settings.trickle)
             for path in case.arms.chains
         ],
-        held=stopped,
+        held=off,
     )
     least = np.where(declared > 0, 0.0, least)
     own = (declared * arms.quality).sum(axis=1)

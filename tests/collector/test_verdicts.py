@@ -1,7 +1,6 @@
 """What judges that steps wait for cost: from decisions to the cost of an arm, by hand."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,10 @@ from learning.watch import Change
 from telemetry.terms import RoleTerms, Terms, TierTerms
 from tests.collector.chains import SECOND, Try, chain, task_word, word
 from tests.collector.teaching import role_terms, terms
-from tests.collector.test_evidence import NOW, PREFIXES, TERMS, VERSIONS
+from tests.collector.test_evidence import NOW, PREFIXES, TERMS, VERSIONS, store
 from tests.collector.test_learning_queries import START, kept, labels, torn
+
+__all__ = ["store"]  # the fixture
 
 SMALL, FLAGGED = Try(tier="small"), Try(tier="small", failed=True)
 TOP = Try(tier="frontier", tokens=(200, 40, 50), seconds=2.0)
@@ -32,13 +33,6 @@ VERDICT = Try(tier="frontier", tokens=(1_000, 20, 400), seconds=0.25)
 # 600 x 3e-6 + 20 x 15e-6 + 400 x 3e-7
 VERDICT_USD = 0.0018 + 0.0003 + 0.00012
 JUDGES = 100_000  # their decisions' numbers lie above
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[DuckDBStore]:
-    made = DuckDBStore(tmp_path / "t.duckdb", now_ns=START)
-    yield made
-    made.close()
 
 
 def verdict(

@@ -29,16 +29,17 @@ output = 0.4
 input = 1.0
 output = 4.0
 """
-POLICY = """schema = 1
+LADDER = """schema = 1
 ladder = ["small", "mid"]
 [tiers.small]
 models = ["standin/standin-small"]
 [tiers.mid]
 models = ["standin/standin-mid"]
-[roles.worker]
+"""
+POLICY = f"""{LADDER}[roles.worker]
 tier = "small"
 range = ["small", "mid"]
-checks = [{ check = "contains", values = ["never to be found"] }]
+checks = [{{ check = "contains", values = ["never to be found"] }}]
 [roles.planner]
 tier = "mid"
 """

@@ -15,17 +15,11 @@ from learning.measure import attempt_costs
 from telemetry.records import Arm
 from telemetry.terms import RoleTerms, Terms, TierTerms
 from tests.collector.program import free_ports
-from tests.e2e.test_collector_gateway import CONFIG, ask, eventually, get, standin, tierwise
+from tests.e2e.test_collector_gateway import CONFIG, LADDER, ask, eventually, get, standin, tierwise
 
 __all__ = ["standin"]  # the fixture
 
-POLICY = """schema = 1
-ladder = ["small", "mid"]
-[tiers.small]
-models = ["standin/standin-small"]
-[tiers.mid]
-models = ["standin/standin-mid"]
-[roles.judge]
+ROLES = """[roles.judge]
 tier = "mid"
 overhead = true
 [roles.worker]
@@ -110,7 +104,7 @@ def test_the_bill_of_a_judge_that_steps_wait_for_is_part_of_an_attempts_cost(
     ports, gateway = free_ports(), free_ports().http
     (tmp_path / "tierwise.toml").write_text(CONFIG.format(base_url=standin.base_url))
     url = f"http://127.0.0.1:{gateway}/v1/chat/completions"
-    (tmp_path / "policy.toml").write_text(POLICY.format(gateway=url))
+    (tmp_path / "policy.toml").write_text(LADDER + ROLES.format(gateway=url))
     with tierwise(tmp_path, "serve", gateway, ports):
         eventually(lambda: get(gateway, "/readyz"), lambda _: True)
         for number in range(STEPS):

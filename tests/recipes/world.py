@@ -15,7 +15,7 @@ from typing import Any
 from evals.standin.running import StandinProcess, standin_process
 from tests.collector.program import Ports, free_ports
 from tests.e2e.test_collector import rows
-from tests.e2e.test_collector_gateway import eventually, get, tierwise
+from tests.e2e.test_collector_gateway import LADDER, eventually, get, tierwise
 from tests.needs import lacking
 from tests.recipes.outside import Outside, outside
 
@@ -30,13 +30,7 @@ PROVIDER = """[providers.{seller}]
 base_url = "{base_url}"
 dialects = ["chat", "responses", "messages"]
 """
-POLICY = """schema = 1
-ladder = ["small", "mid"]
-[tiers.small]
-models = ["standin/standin-small"]
-[tiers.mid]
-models = ["standin/standin-mid"]
-[roles.coder]
+POLICY = f"""{LADDER}[roles.coder]
 tier = "mid"
 [roles.worker]
 tier = "small"
